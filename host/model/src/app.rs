@@ -1,0 +1,184 @@
+//! Definitions as they are once checked. An [`App`] is immutable: a change makes a new one.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{AppName, OperationName, VersionHash, canonical_json, sha256_hex};
+
+/// An application, checked and complete.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its name, which is the name of its folder.
+    pub name: AppName,
+    /// One line for people.
+    pub description: String,
+    /// Its operations.
+    pub operations: BTreeMap<OperationName, Operation>,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// What an application may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest a call may take, from the request's arrival to its answer.
+    pub timeout: Duration,
+    /// Calls of this application that may run at one time; more are turned away with 503.
+    pub concurrency: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            concurrency: 256,
+        }
+    }
+}
+
+/// One operation: a function from JSON to JSON.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// Its name within the application.
+    pub name: OperationName,
+    /// One line for people and for models.
+    pub description: String,
+    /// JSON Schema 2020-12 of the input.
+    pub input: Arc<Value>,
+    /// JSON Schema 2020-12 of the output.
+    pub output: Arc<Value>,
+    /// Who answers.
+    pub implementation: Implementation,
+    /// Whether and when code may take over.
+    pub optimize: Optimize,
+}
+
+impl Operation {
+    /// The version of this operation when `model` is the model behind its prompt's alias (empty for a component).
+    pub fn version(&self, model: &str) -> VersionHash {
+        let implementation = match &self.implementation {
+            Implementation::Prompt(prompt) => serde_json::json!({
+                "model": model,
+                "parameters": prompt.parameters,
+                "messages": prompt.messages,
+            }),
+            Implementation::Component { bytes, .. } => serde_json::json!({ "component": sha256_hex(bytes) }),
+        };
+        let parts = serde_json::json!({
+            "input": *self.input, "output": *self.output, "implementation": implementation,
+        });
+        VersionHash::from(sha256_hex(canonical_json(&parts)))
+    }
+}
+
+/// Who answers an operation as it is defined.
+#[derive(Debug, Clone)]
+pub enum Implementation {
+    /// A language model, asked with a prompt. The oracle may put code in front of it.
+    Prompt(Arc<Prompt>),
+    /// A component written by hand, of the world `nexus:operation/operation`.
+    Component {
+        /// Its path within the application's folder.
+        path: String,
+        /// The component, as it stands there.
+        bytes: Arc<[u8]>,
+    },
+}
+
+/// A prompt template in the `.prompt.yml` form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// Its path within the application's folder.
+    pub path: String,
+    /// Its title.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// The alias of a model; the server's settings say what stands behind it.
+    pub model: String,
+    /// How the model is asked.
+    pub parameters: ModelParameters,
+    /// What is sent, each content a minijinja template over `input`.
+    pub messages: Vec<MessageTemplate>,
+}
+
+/// Sampling settings of a prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelParameters {
+    /// 0 to 2; the provider's default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// The most tokens of an answer.
+    #[serde(default, alias = "max_tokens", skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// 0 to 1; the provider's default where absent.
+    #[serde(default, alias = "top_p", skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The caller.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of a prompt, not rendered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageTemplate {
+    /// Who speaks.
+    pub role: Role,
+    /// A minijinja template.
+    pub content: String,
+}
+
+/// One message as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+}
+
+/// Whether code may take over from the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizeMode {
+    /// Compile and switch when the checks hold.
+    Auto,
+    /// Say that it would be worth it; compile only by hand.
+    Recommend,
+    /// Never.
+    Off,
+}
+
+/// When code may take over from the model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Optimize {
+    /// Who decides.
+    pub mode: OptimizeMode,
+    /// The least share of handled inputs on which code and model must agree, over 0.5 and up to 1.
+    pub agreement: f64,
+    /// Distinct inputs that must have been answered before code is written; at least 30.
+    pub min_inputs: usize,
+}
+
+impl Default for Optimize {
+    fn default() -> Self {
+        Self {
+            mode: OptimizeMode::Recommend,
+            agreement: 0.98,
+            min_inputs: 100,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What happened.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::{ExecutionId, OperationRef, Revision, Usage, VersionHash};
+
+/// Which path answered a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServedBy {
+    /// A Wasm component.
+    Component,
+    /// A language model.
+    Model,
+}
+
+impl ServedBy {
+    /// The word used in headers, metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// Why the component did not answer and the model did, within the same request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FallbackReason {
+    /// It said that it will not answer this input.
+    Abstain,
+    /// It said that it failed.
+    Failure,
+    /// It trapped.
+    Trap,
+    /// It ran out of time or fuel.
+    Deadline,
+    /// It ran into a limit of memory, stack or host resources, or no instance was free.
+    Limit,
+    /// Its answer does not satisfy the output schema.
+    OutputSchema,
+}
+
+impl FallbackReason {
+    /// All reasons, in the order in which they are shown.
+    pub const ALL: [Self; 6] = [
+        Self::Abstain,
+        Self::Failure,
+        Self::Trap,
+        Self::Deadline,
+        Self::Limit,
+        Self::OutputSchema,
+    ];
+
+    /// The word used in metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Abstain => "abstain",
+            Self::Failure => "failure",
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Limit => "limit",
+            Self::OutputSchema => "output_schema",
+        }
+    }
+}
+
+/// One call of an operation, finished.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Its id, also in the header `x-nexus-execution`.
+    pub id: ExecutionId,
+    /// What was called.
+    #[serde(flatten)]
+    pub operation: OperationRef,
+    /// The application's definition at that time.
+    pub revision: Revision,
+    /// The operation's version at that time.
+    pub version: VersionHash,
+    /// When the call arrived.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// From arrival to answer, in microseconds.
+    pub duration_us: u64,
+    /// Which path answered, or failed last.
+    pub path: ServedBy,
+    /// Why a component that was asked first did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<FallbackReason>,
+    /// What the model used; nothing for a component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The input.
+    pub input: Value,
+    /// The answer, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// A stable word for what went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Who gave the answer of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The model answered the call.
+    Call,
+    /// The model was asked again in the background, after a component had answered.
+    Audit,
+}
+
+/// An input and the model's answer to it: what the oracle learns from. One per distinct input of a version; the first
+/// answer stays.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The input.
+    pub input: Value,
+    /// The model's answer.
+    pub output: Value,
+    /// Who asked.
+    pub origin: Origin,
+    /// What the answer cost.
+    pub usage: Usage,
+    /// How long the model took, in microseconds.
+    pub latency_us: u64,
+}

@@ -1,0 +1,29 @@
+//! What Nexus talks about: names, definitions, executions, and the ports to the outside.
+//!
+//! This crate does no I/O and knows no runtime. Everything above it shares these types; the ports (traits) are the true
+//! edges of the system: a store, a model provider, a host of components.
+
+mod app;
+mod canonical;
+mod component;
+mod definitions;
+mod execution;
+mod generation;
+mod ids;
+mod jit;
+mod money;
+mod runtime;
+
+pub use app::{
+    App, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode, Prompt,
+    Role,
+};
+pub use canonical::{canonical_json, sha256_hex};
+pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
+pub use definitions::{Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Snapshot};
+pub use execution::{Execution, FallbackReason, Origin, ServedBy, Trace};
+pub use generation::{GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage};
+pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Revision, VersionHash};
+pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
+pub use money::NanoUsd;
+pub use runtime::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};

@@ -1,0 +1,152 @@
+//! The port to runtime state.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::AppName;
+
+/// A key of the runtime store, written `nexus:{app}:{kind}:{key}`. What belongs to no application has the application
+/// `-`. The braces make an application one slot of a Redis cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    app: Option<AppName>,
+    kind: &'static str,
+    name: String,
+}
+
+impl Key {
+    /// A key of an application. `kind` holds no colon.
+    pub fn of_app(app: &AppName, kind: &'static str, key: impl Into<String>) -> Self {
+        Self {
+            app: Some(app.clone()),
+            kind,
+            key: key.into(),
+        }
+    }
+
+    /// A key of the host itself.
+    pub fn of_host(kind: &'static str, key: impl Into<String>) -> Self {
+        Self {
+            app: None,
+            kind,
+            key: key.into(),
+        }
+    }
+
+    /// The last part.
+    pub fn key(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let app = self.app.as_ref().map_or("-", AppName::as_str);
+        write!(f, "nexus:{{{app}}}:{}:{}", self.kind, self.name)
+    }
+}
+
+/// A key below a prefix, and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key's last part (see [`Key::key`]).
+    pub key: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// One change of a [`Batch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a value, which goes away after `ttl`.
+    Set {
+        /// The key.
+        key: Key,
+        /// The value.
+        value: Vec<u8>,
+        /// How long it stays; for ever if `None`.
+        ttl: Option<Duration>,
+    },
+    /// Removes a value; removing what is not there is no error.
+    Delete {
+        /// The key.
+        key: Key,
+    },
+}
+
+/// Changes that become visible together.
+pub type Batch = Vec<Write>;
+
+/// When a change is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it survives a crash of the machine.
+    Synced,
+    /// At once. A crash may lose the last second of such changes; a later synced change makes them durable too.
+    Soon,
+}
+
+/// The runtime store failed. That something is not there is never an error.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store is out of reach or broken.
+    #[error("the runtime store is unavailable: {0}")]
+    Unavailable(String),
+    /// The value under this key is no number.
+    #[error("`{0}` is not a number")]
+    NotANumber(String),
+    /// A key or value is larger than the store takes.
+    #[error("`{key}` is too large: {size} bytes, at most {limit}")]
+    TooLarge {
+        /// The key.
+        key: String,
+        /// Its size or its value's, in bytes.
+        size: usize,
+        /// The bound, in bytes.
+        limit: usize,
+    },
+}
+
+/// State that changes while Nexus runs: keys, executions, traces, metric windows.
+///
+/// Every driver passes the contract suite of `nexus-state`. Values are at most 8 MiB, keys at most 1 KiB.
+#[async_trait]
+pub trait RuntimeStore: Send + Sync {
+    /// The value, unless there is none or its time has run out.
+    async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Applies all changes or none.
+    async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
+
+    /// Sets the value if the present one is `expected` (`None`: not there); says whether it did. Durable. Of several
+    /// racing writers with the same expectation exactly one wins.
+    async fn compare_and_set(
+        &self,
+        key: &Key,
+        expected: Option<&[u8]>,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> Result<bool, StoreError>;
+
+    /// Adds to a decimal number (0 where nothing is) and returns the sum; the `ttl` starts when the key is made.
+    async fn increment(&self, key: &Key, by: i64, ttl: Option<Duration>) -> Result<i64, StoreError>;
+
+    /// Entries whose key begins with `prefix`, in the order of their keys, after the key `after`, at most `limit`.
+    async fn list(&self, prefix: &Key, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Entries as [`RuntimeStore::list`], from the last key backwards, before the key `before`.
+    async fn list_newest(&self, prefix: &Key, before: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Changes when the value goes away; says whether there was one.
+    async fn expire(&self, key: &Key, ttl: Duration) -> Result<bool, StoreError>;
+
+    /// Adds an entry to a stream and returns its id; ids grow and sort as text. The oldest entries beyond `keep` go.
+    async fn append(&self, stream: &Key, value: Vec<u8>, keep: usize) -> Result<String, StoreError>;
+
+    /// Entries of a stream after the id `after`, oldest first, at most `limit`.
+    async fn read(&self, stream: &Key, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
