@@ -31,10 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            concurrency: 256,
-        }
+        Self { timeout: Duration::from_secs(30), concurrency: 256 }
     }
 }
 
@@ -175,10 +172,6 @@ pub struct Optimize {
 
 impl Default for Optimize {
     fn default() -> Self {
-        Self {
-            mode: OptimizeMode::Recommend,
-            agreement: 0.98,
-            min_inputs: 100,
-        }
+        Self { mode: OptimizeMode::Recommend, agreement: 0.98, min_inputs: 100 }
     }
 }

@@ -46,14 +46,8 @@ pub enum FallbackReason {
 
 impl FallbackReason {
     /// All reasons, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
-        Self::Abstain,
-        Self::Failure,
-        Self::Trap,
-        Self::Deadline,
-        Self::Limit,
-        Self::OutputSchema,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Abstain, Self::Failure, Self::Trap, Self::Deadline, Self::Limit, Self::OutputSchema];
 
     /// The word used in metrics and JSON.
     pub fn as_str(self) -> &'static str {

@@ -20,13 +20,7 @@ fn checked(name: &str) -> Result<Arc<str>, InvalidName> {
         && bytes.len() <= 63
         && bytes.last() != Some(&b'-')
         && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    if well_formed {
-        Ok(name.into())
-    } else {
-        Err(InvalidName {
-            name: name.chars().take(80).collect(),
-        })
-    }
+    if well_formed { Ok(name.into()) } else { Err(InvalidName { name: name.chars().take(80).collect() }) }
 }
 
 macro_rules! name {

@@ -18,20 +18,12 @@ pub struct Key {
 impl Key {
     /// A key of an application. `kind` holds no colon.
     pub fn of_app(app: &AppName, kind: &'static str, key: impl Into<String>) -> Self {
-        Self {
-            app: Some(app.clone()),
-            kind,
-            key: key.into(),
-        }
+        Self { app: Some(app.clone()), kind, name: key.into() }
     }
 
     /// A key of the host itself.
     pub fn of_host(kind: &'static str, key: impl Into<String>) -> Self {
-        Self {
-            app: None,
-            kind,
-            key: key.into(),
-        }
+        Self { app: None, kind, name: key.into() }
     }
 
     /// The last part.
