@@ -1,1 +1,26 @@
-//! nexus-core
+//! The heart of Nexus: which applications there are, who may call them, who answers, and when code takes over.
+//!
+//! The doors (HTTP, the command line, later MCP) call this crate and nothing below it. The [`RequestRouter`] and the
+//! [`OptimizationOracle`] never meet: the oracle reads traces and writes the active component through the
+//! [`ApplicationRegistry`]; the router reads the registry.
+
+mod audit;
+mod executions;
+mod keys;
+mod nearest;
+mod oracle;
+mod registry;
+mod router;
+mod secret;
+mod start;
+mod traces;
+
+pub use executions::{ExecutionFilter, Executions, ExecutionsConfig};
+pub use keys::{KeyError, KeyInfo, KeyRing, NewKey, Principal, Scope, ScopeError, Target};
+pub use oracle::{JitStatus, OptimizationOracle, OracleConfig, OracleError};
+pub use registry::{
+    AppDetail, AppStatus, AppSummary, ApplicationRegistry, ImportError, ImportReport, OperationDetail, RegistryError,
+};
+pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
+pub use secret::MasterKey;
+pub use start::{Core, CoreConfig, NotReady, Parts, StartError};

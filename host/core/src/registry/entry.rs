@@ -1,0 +1,84 @@
+//! One operation, ready to be called.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwapOption;
+use nexus_definitions::PromptTemplate;
+use nexus_model::{Agreement, Component, Operation, OperationRef, Revision, VersionHash};
+use nexus_signals::OperationMetrics;
+
+/// A component that stands in front of the model.
+#[derive(Debug, Clone)]
+pub(crate) struct Active {
+    pub(crate) component: Arc<dyn Component>,
+    /// The number of its code, `v<N>` on the branch.
+    pub(crate) code: u32,
+}
+
+/// Who answers an operation as it is defined.
+pub(crate) enum Definition {
+    Prompt(PromptTemplate),
+    Component(Arc<dyn Component>),
+}
+
+/// An operation with everything made ready that a call needs.
+pub(crate) struct OperationEntry {
+    pub(crate) reference: OperationRef,
+    pub(crate) operation: Operation,
+    pub(crate) revision: Revision,
+    pub(crate) version: VersionHash,
+    pub(crate) input: jsonschema::Validator,
+    pub(crate) output: jsonschema::Validator,
+    pub(crate) definition: Definition,
+    pub(crate) metrics: Arc<OperationMetrics>,
+    /// Shared by the entries of one version, whatever revision they are of.
+    pub(crate) code: Arc<CodeSlot>,
+}
+
+/// The code of one version of an operation: written by the oracle, read by the router.
+#[derive(Default)]
+pub(crate) struct CodeSlot {
+    active: ArcSwapOption<Active>,
+    live: LiveAgreement,
+}
+
+impl CodeSlot {
+    pub(crate) fn active(&self) -> Option<Arc<Active>> {
+        self.active.load_full()
+    }
+
+    pub(crate) fn swap(&self, active: Option<Active>) {
+        self.active.store(active.map(Arc::new));
+    }
+
+    pub(crate) fn live(&self) -> &LiveAgreement {
+        &self.live
+    }
+}
+
+/// Component answers that the model was asked again about.
+#[derive(Default)]
+pub(crate) struct LiveAgreement {
+    asked: AtomicU64,
+    agreed: AtomicU64,
+}
+
+impl LiveAgreement {
+    pub(crate) fn add(&self, agreed: bool) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.agreed.fetch_add(u64::from(agreed), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, agreement: Agreement) {
+        self.asked.store(agreement.handled, Ordering::Relaxed);
+        self.agreed.store(agreement.agreed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Agreement {
+        let asked = self.asked.load(Ordering::Relaxed);
+        Agreement { n: asked, handled: asked, agreed: self.agreed.load(Ordering::Relaxed), ..Agreement::default() }
+    }
+}

@@ -1,0 +1,152 @@
+//! From a commit to applications that can be called.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use nexus_definitions::{Fault, FaultCode, PromptTemplate, Surroundings};
+use nexus_model::{App, AppName, ComponentKind, Implementation, Operation, OperationRef, Revision, Snapshot};
+use nexus_signals::Event;
+use tokio::sync::Semaphore;
+
+use super::{
+    Application, ApplicationRegistry, RegistryError, Slot,
+    entry::{CodeSlot, Definition, OperationEntry},
+};
+
+impl ApplicationRegistry {
+    /// Looks whether there is a new commit and takes over every application that changed. Cheap when nothing did.
+    pub async fn refresh(&self) -> Result<(), RegistryError> {
+        let mut looked_at = self.changes.lock().await;
+        let head = self.definitions.head().await?;
+        if *looked_at == head {
+            return Ok(());
+        }
+        let revisions = self.definitions.apps().await?;
+        let mut slots = (**self.slots.load()).clone();
+        slots.retain(|name, _| revisions.contains_key(name));
+        for (name, revision) in revisions {
+            let old = slots.get(&name);
+            if old.is_some_and(|slot| slot.seen == revision) {
+                continue;
+            }
+            let Some(snapshot) = self.definitions.read(&name).await? else { continue };
+            let serving = old.and_then(|slot| slot.serving.clone());
+            let slot = self.take_over(&name, snapshot, serving).await;
+            slots.insert(name, slot);
+        }
+        self.slots.store(Arc::new(slots));
+        *looked_at = head;
+        Ok(())
+    }
+
+    /// The new revision if it has no fault, else the one that serves, with the faults told.
+    async fn take_over(&self, name: &AppName, snapshot: Snapshot, serving: Option<Arc<Application>>) -> Slot {
+        let seen = snapshot.revision.clone();
+        match self.prepare(name, &snapshot, serving.as_deref()).await {
+            Ok(application) => {
+                tracing::info!(app = %name, revision = %seen, "application loaded");
+                self.events.publish(Event::now(
+                    "nexus.definition.loaded",
+                    format!("/v1/apps/{name}"),
+                    name.as_str(),
+                    serde_json::json!({ "app": name, "revision": seen }),
+                ));
+                Slot { seen, serving: Some(Arc::new(application)), faults: [].into() }
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!(app = %name, revision = %seen, "{fault}");
+                }
+                Slot { seen, serving, faults: faults.into() }
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        name: &AppName,
+        snapshot: &Snapshot,
+        serving: Option<&Application>,
+    ) -> Result<Application, Vec<Fault>> {
+        let surroundings = Surroundings { folder: Some(name), models: Some(&self.known_models) };
+        let app = nexus_definitions::load_with(&snapshot.files, surroundings)?;
+        let mut operations = BTreeMap::new();
+        let mut faults = Vec::new();
+        for (operation_name, operation) in &app.operations {
+            let reference = OperationRef { app: app.name.clone(), operation: operation_name.clone() };
+            match self.entry(reference, operation, &snapshot.revision, serving).await {
+                Ok(entry) => {
+                    operations.insert(operation_name.clone(), Arc::new(entry));
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let permits = Arc::new(Semaphore::new(app.limits.concurrency));
+        Ok(Application { permits, revision: snapshot.revision.clone(), operations, app })
+    }
+
+    async fn entry(
+        &self,
+        reference: OperationRef,
+        operation: &Operation,
+        revision: &Revision,
+        serving: Option<&Application>,
+    ) -> Result<OperationEntry, Fault> {
+        let (definition, model) = match &operation.implementation {
+            Implementation::Prompt(prompt) => {
+                let template = PromptTemplate::compile(prompt)
+                    .map_err(|error| fault(&prompt.path, FaultCode::BadTemplate, error.to_string()))?;
+                (Definition::Prompt(template), self.models.resolve(&prompt.model).unwrap_or_default())
+            }
+            Implementation::Component { bytes, path } => {
+                let component = self.components.load(ComponentKind::Plugin, bytes).await;
+                let component = component.map_err(|error| fault(path, FaultCode::BadComponent, error.to_string()))?;
+                (Definition::Component(component), String::new())
+            }
+        };
+        let version = operation.version(&model);
+        let same_version = serving
+            .and_then(|application| application.operations.get(&reference.operation))
+            .filter(|entry| entry.version == version);
+        Ok(OperationEntry {
+            code: same_version.map_or_else(|| Arc::new(CodeSlot::default()), |entry| Arc::clone(&entry.code)),
+            metrics: self.metrics.operation(&reference),
+            input: validator(&operation.input)?,
+            output: validator(&operation.output)?,
+            operation: operation.clone(),
+            revision: revision.clone(),
+            reference,
+            version,
+            definition,
+        })
+    }
+
+    /// Checks an application's files as [`ApplicationRegistry::refresh`] would, without serving them.
+    pub(super) async fn check(&self, name: &AppName, snapshot: &Snapshot) -> Result<App, Vec<Fault>> {
+        self.prepare(name, snapshot, None).await.map(|application| application.app)
+    }
+}
+
+fn validator(schema: &serde_json::Value) -> Result<jsonschema::Validator, Fault> {
+    nexus_definitions::schema_validator(schema)
+        .map_err(|error| fault("app.yaml", FaultCode::BadSchema, error.to_string()))
+}
+
+/// A fault of a whole file.
+fn fault(file: &str, code: FaultCode, message: String) -> Fault {
+    let (expected, path) = (String::new(), String::new());
+    Fault {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        offset: 0,
+        length: 0,
+        code,
+        path,
+        message,
+        expected,
+        nearest: None,
+    }
+}

@@ -1,0 +1,133 @@
+//! What the router is asked and what it answers.
+
+use std::time::Duration;
+
+use nexus_definitions::Violation;
+use nexus_model::{ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, TokenSink, Usage};
+
+/// One call of an operation.
+pub struct Call<'a> {
+    /// The application's name, as the caller wrote it.
+    pub app: &'a str,
+    /// The operation's name, as the caller wrote it.
+    pub operation: &'a str,
+    /// The input: JSON, not looked at yet.
+    pub body: &'a [u8],
+    /// Sees a model's answer as it comes.
+    pub sink: Option<&'a mut dyn TokenSink>,
+}
+
+/// An answer that satisfies the operation's output schema.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Which path answered.
+    pub path: ServedBy,
+    /// Why code that was asked first did not.
+    pub fallback: Option<FallbackReason>,
+    /// The answer as JSON text.
+    pub output: String,
+    /// What the model used, if it was asked.
+    pub usage: Option<Usage>,
+    /// From the call's arrival to its answer.
+    pub duration: Duration,
+}
+
+/// A call without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct CallError {
+    /// The execution, once there is one.
+    pub execution: Option<ExecutionId>,
+    /// What went wrong.
+    #[source]
+    pub kind: CallErrorKind,
+}
+
+impl From<CallErrorKind> for CallError {
+    fn from(kind: CallErrorKind) -> Self {
+        Self { execution: None, kind }
+    }
+}
+
+/// What went wrong with a call.
+#[derive(Debug, thiserror::Error)]
+pub enum CallErrorKind {
+    /// No such application.
+    #[error("there is no application `{name}`")]
+    UnknownApp {
+        /// What was asked for.
+        name: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
+    /// No such operation.
+    #[error("the application `{app}` has no operation `{name}`")]
+    UnknownOperation {
+        /// The application.
+        app: String,
+        /// What was asked for.
+        name: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
+    /// The body is not JSON.
+    #[error("the body is not JSON: {detail}")]
+    InvalidJson {
+        /// Where it stops being JSON.
+        detail: String,
+    },
+    /// The input fails the operation's input schema.
+    #[error("the input does not satisfy the operation's input schema")]
+    InvalidInput {
+        /// How.
+        violations: Vec<Violation>,
+    },
+    /// The application has all the calls it may have at one time.
+    #[error("the application is busy")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The prompt could not be rendered with this input.
+    #[error("the prompt could not be rendered: {0}")]
+    Render(String),
+    /// The model gave no usable answer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A component written by hand was stopped.
+    #[error(transparent)]
+    Component(#[from] ComponentFault),
+    /// A component written by hand abstained or failed; there is nobody else to ask.
+    #[error("the component did not answer: {reason}")]
+    ComponentRefused {
+        /// What it said.
+        reason: String,
+    },
+    /// The answer of a component written by hand fails the operation's output schema.
+    #[error("the component's answer does not satisfy the operation's output schema")]
+    OutputInvalid {
+        /// How.
+        violations: Vec<Violation>,
+    },
+}
+
+impl CallErrorKind {
+    /// A stable word for metrics, problem details and scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownApp { .. } => "unknown_app",
+            Self::UnknownOperation { .. } => "unknown_operation",
+            Self::InvalidJson { .. } => "invalid_json",
+            Self::InvalidInput { .. } => "invalid_input",
+            Self::Busy { .. } => "busy",
+            Self::Render(_) => "render",
+            Self::Model(error) => error.kind.code(),
+            Self::Component(ComponentFault::Deadline(_)) => "component_deadline",
+            Self::Component(_) => "component_fault",
+            Self::ComponentRefused { .. } => "component_refused",
+            Self::OutputInvalid { .. } => "output_invalid",
+        }
+    }
+}

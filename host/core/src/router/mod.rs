@@ -1,0 +1,373 @@
+//! From a call to its answer.
+
+mod call;
+mod plan;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nexus_definitions::{PromptTemplate, violations};
+use nexus_model::{
+    Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason, GenerateRequest, Generation,
+    ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
+};
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub use call::{Answer, Call, CallError, CallErrorKind};
+pub(crate) use plan::{Plan, plan};
+
+use crate::{
+    audit::Auditor,
+    executions::Executions,
+    nearest::nearest,
+    registry::{Application, ApplicationRegistry, Definition, OperationEntry},
+    traces::TraceBook,
+};
+
+/// How the router treats components; part of the oracle's settings, since only the oracle's code is audited.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RouterConfig {
+    /// The share of component answers that the model is asked again about.
+    pub(crate) audit_share: f64,
+    /// The longest that code may take before the model is asked instead.
+    pub(crate) component_deadline: Duration,
+}
+
+/// Answers calls. Knows nothing of how code comes to be: it reads the registry.
+pub struct RequestRouter {
+    pub(crate) registry: Arc<ApplicationRegistry>,
+    pub(crate) models: Arc<dyn ModelProvider>,
+    pub(crate) executions: Arc<Executions>,
+    pub(crate) traces: Arc<TraceBook>,
+    pub(crate) auditor: Auditor,
+    pub(crate) config: RouterConfig,
+    /// Components' executions recorded in the running second.
+    pub(crate) sampler: Sampler,
+}
+
+/// One call on its way.
+struct Running<'a> {
+    id: ExecutionId,
+    application: &'a Application,
+    entry: &'a Arc<OperationEntry>,
+    input: Value,
+    body: &'a str,
+    started: Instant,
+    started_at: OffsetDateTime,
+}
+
+impl Running<'_> {
+    fn left(&self) -> Duration {
+        self.application.app.limits.timeout.saturating_sub(self.started.elapsed())
+    }
+}
+
+/// What an answer consists of before it is told.
+struct Served {
+    output: Value,
+    text: String,
+    path: ServedBy,
+    fallback: Option<FallbackReason>,
+    usage: Option<Usage>,
+}
+
+/// Why there is no answer, and which path failed.
+struct Failed {
+    kind: CallErrorKind,
+    path: ServedBy,
+    fallback: Option<FallbackReason>,
+    usage: Option<Usage>,
+}
+
+impl RequestRouter {
+    /// Answers one call within the application's time limit. Every call that gets past its input checks is recorded as
+    /// an execution, answered or not.
+    pub async fn execute(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let (application, entry) = self.find(call.app, call.operation)?;
+        let Ok(_permit) = application.permits.try_acquire() else {
+            return Err(CallErrorKind::Busy { retry_after: Duration::from_secs(1) }.into());
+        };
+        let (body, input) = read(call.body)?;
+        let wrong = violations(&entry.input, &input);
+        if !wrong.is_empty() {
+            return Err(CallErrorKind::InvalidInput { violations: wrong }.into());
+        }
+        let running = Running {
+            id: ExecutionId(Uuid::now_v7()),
+            application: &application,
+            entry: &entry,
+            input,
+            body,
+            started,
+            started_at: OffsetDateTime::now_utc(),
+        };
+        let outcome = self.answer(&running, call.sink).await;
+        self.finish(running, outcome)
+    }
+
+    fn find(&self, app: &str, operation: &str) -> Result<(Arc<Application>, Arc<OperationEntry>), CallErrorKind> {
+        let application = self.registry.application(app).ok_or_else(|| {
+            let names = self.registry.names();
+            CallErrorKind::UnknownApp {
+                name: app.to_owned(),
+                nearest: nearest(app, names.iter().map(nexus_model::AppName::as_str)),
+            }
+        })?;
+        let entry = operation.parse().ok().and_then(|name| application.operations.get(&name)).cloned();
+        let entry = entry.ok_or_else(|| CallErrorKind::UnknownOperation {
+            app: app.to_owned(),
+            name: operation.to_owned(),
+            nearest: nearest(operation, application.operations.keys().map(nexus_model::OperationName::as_str)),
+        })?;
+        Ok((application, entry))
+    }
+
+    async fn answer(&self, running: &Running<'_>, sink: Option<&mut dyn TokenSink>) -> Result<Served, Failed> {
+        let active = running.entry.code.active();
+        let by_hand = matches!(running.entry.definition, Definition::Component(_));
+        match plan(by_hand, active.is_some(), rand::random(), self.config.audit_share) {
+            Plan::HandWritten => self.ask_hand_written(running).await,
+            Plan::Model => self.ask_model(running, sink, None).await,
+            Plan::Code { audit } => {
+                let Some(active) = active else { return self.ask_model(running, sink, None).await };
+                match self.ask_code(running, active.component.as_ref()).await {
+                    Ok((output, text)) => {
+                        if audit {
+                            self.auditor.ask_again(running.entry, &running.input, &output);
+                        }
+                        Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None })
+                    }
+                    Err(reason) => {
+                        running.entry.metrics.record_fallback(reason);
+                        self.ask_model(running, sink, Some(reason)).await
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answer of code that Nexus wrote, or why the model has to be asked.
+    async fn ask_code(&self, running: &Running<'_>, code: &dyn Component) -> Result<(Value, String), FallbackReason> {
+        let deadline = self.config.component_deadline.min(running.left());
+        match code.run(running.body, deadline).await {
+            Ok(ComponentAnswer::Value(text)) => {
+                let output: Value = serde_json::from_str(&text).map_err(|_| FallbackReason::OutputSchema)?;
+                if running.entry.output.is_valid(&output) {
+                    Ok((output, text))
+                } else {
+                    Err(FallbackReason::OutputSchema)
+                }
+            }
+            Ok(ComponentAnswer::Abstain(_)) => Err(FallbackReason::Abstain),
+            Ok(ComponentAnswer::Failure(reason)) => {
+                tracing::debug!(operation = %running.entry.reference, reason, "code failed");
+                Err(FallbackReason::Failure)
+            }
+            Err(fault) => {
+                running.entry.metrics.record_component_fault();
+                tracing::warn!(operation = %running.entry.reference, %fault, "code was stopped");
+                Err(fallback_for(&fault))
+            }
+        }
+    }
+
+    async fn ask_hand_written(&self, running: &Running<'_>) -> Result<Served, Failed> {
+        let Definition::Component(component) = &running.entry.definition else {
+            return Err(failed(ServedBy::Component, CallErrorKind::Render("no component".to_owned())));
+        };
+        let refused = |reason: String| failed(ServedBy::Component, CallErrorKind::ComponentRefused { reason });
+        let text = match component.run(running.body, running.left()).await {
+            Ok(ComponentAnswer::Value(text)) => text,
+            Ok(ComponentAnswer::Abstain(reason) | ComponentAnswer::Failure(reason)) => return Err(refused(reason)),
+            Err(fault) => {
+                running.entry.metrics.record_component_fault();
+                return Err(failed(ServedBy::Component, CallErrorKind::Component(fault)));
+            }
+        };
+        let output: Value = serde_json::from_str(&text)
+            .map_err(|error| refused(format!("the component's answer is not JSON: {error}")))?;
+        let wrong = violations(&running.entry.output, &output);
+        if wrong.is_empty() {
+            Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None })
+        } else {
+            Err(failed(ServedBy::Component, CallErrorKind::OutputInvalid { violations: wrong }))
+        }
+    }
+
+    async fn ask_model(
+        &self,
+        running: &Running<'_>,
+        sink: Option<&mut dyn TokenSink>,
+        fallback: Option<FallbackReason>,
+    ) -> Result<Served, Failed> {
+        let fail = |kind, usage| Failed { kind, path: ServedBy::Model, fallback, usage };
+        let request = request(running.entry, &running.input, running.left())
+            .map_err(|message| fail(CallErrorKind::Render(message), None))?;
+        let asked = Instant::now();
+        let generation = self.models.generate(&request, sink).await.map_err(|error| {
+            let usage = error.usage;
+            running.entry.metrics.record_usage(&usage);
+            fail(CallErrorKind::Model(error), Some(usage))
+        })?;
+        running.entry.metrics.record_usage(&generation.usage);
+        if generation.repaired {
+            running.entry.metrics.record_model_repair();
+        }
+        keep_trace(&self.traces, running.entry, &running.input, &generation, Origin::Call, asked.elapsed()).await;
+        let text = generation.value.to_string();
+        Ok(Served { output: generation.value, text, path: ServedBy::Model, fallback, usage: Some(generation.usage) })
+    }
+
+    fn finish(&self, running: Running<'_>, outcome: Result<Served, Failed>) -> Result<Answer, CallError> {
+        let duration = running.started.elapsed();
+        let id = running.id;
+        let (path, fallback, usage) = match &outcome {
+            Ok(served) => (served.path, served.fallback, served.usage),
+            Err(failed) => (failed.path, failed.fallback, failed.usage),
+        };
+        let error = outcome.as_ref().err().map(|failed| failed.kind.code());
+        let metrics = &running.entry.metrics;
+        metrics.record_call(path, micros(duration));
+        if let Some(code) = error {
+            metrics.record_error(code);
+        }
+        if path == ServedBy::Model || error.is_some() || self.sampler.take() {
+            let output = outcome.as_ref().ok().map(|served| served.output.clone());
+            self.executions.record(Execution {
+                id,
+                operation: running.entry.reference.clone(),
+                revision: running.entry.revision.clone(),
+                version: running.entry.version.clone(),
+                started_at: running.started_at,
+                duration_us: micros(duration),
+                path,
+                fallback,
+                usage,
+                input: running.input,
+                output,
+                error: error.map(str::to_owned),
+            });
+        }
+        match outcome {
+            Ok(served) => Ok(Answer { execution: id, path, fallback, output: served.text, usage, duration }),
+            Err(failed) => Err(CallError { execution: Some(id), kind: failed.kind }),
+        }
+    }
+}
+
+fn failed(path: ServedBy, kind: CallErrorKind) -> Failed {
+    Failed { kind, path, fallback: None, usage: None }
+}
+
+fn read(body: &[u8]) -> Result<(&str, Value), CallErrorKind> {
+    let text = std::str::from_utf8(body).map_err(|error| CallErrorKind::InvalidJson { detail: error.to_string() })?;
+    let value = serde_json::from_str(text).map_err(|error| CallErrorKind::InvalidJson { detail: error.to_string() })?;
+    Ok((text, value))
+}
+
+/// What the model is asked for this input.
+pub(crate) fn request(entry: &OperationEntry, input: &Value, timeout: Duration) -> Result<GenerateRequest, String> {
+    let (Definition::Prompt(template), nexus_model::Implementation::Prompt(prompt)) =
+        (&entry.definition, &entry.operation.implementation)
+    else {
+        return Err("the operation has no prompt".to_owned());
+    };
+    let messages = PromptTemplate::render(template, input).map_err(|error| error.to_string())?;
+    Ok(GenerateRequest {
+        model: prompt.model.clone(),
+        messages,
+        parameters: prompt.parameters,
+        schema: Arc::clone(&entry.operation.output),
+        timeout,
+    })
+}
+
+/// Keeps a model's answer for the oracle, if the oracle may ever look at it. That it could not be kept is no reason to
+/// fail the call.
+pub(crate) async fn keep_trace(
+    traces: &TraceBook,
+    entry: &OperationEntry,
+    input: &Value,
+    generation: &Generation,
+    origin: Origin,
+    latency: Duration,
+) {
+    if entry.operation.optimize.mode == nexus_model::OptimizeMode::Off {
+        return;
+    }
+    let trace = Trace {
+        input: input.clone(),
+        output: generation.value.clone(),
+        origin,
+        usage: generation.usage,
+        latency_us: micros(latency),
+    };
+    if let Err(error) = traces.offer(&entry.reference, &entry.version, &trace).await {
+        tracing::warn!(operation = %entry.reference, %error, "a trace was lost");
+    }
+}
+
+fn fallback_for(fault: &ComponentFault) -> FallbackReason {
+    match fault {
+        ComponentFault::Deadline(_) | ComponentFault::Fuel => FallbackReason::Deadline,
+        ComponentFault::Limit(_) | ComponentFault::Stack | ComponentFault::Exhausted => FallbackReason::Limit,
+        ComponentFault::Trap(_) => FallbackReason::Trap,
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Takes a bounded number of samples a second.
+pub(crate) struct Sampler {
+    per_second: u64,
+    begun: Instant,
+    /// The running second in the upper half, the samples taken in it in the lower.
+    taken: AtomicU64,
+}
+
+impl Sampler {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self { per_second: u64::from(per_second), begun: Instant::now(), taken: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> bool {
+        self.take_at(self.begun.elapsed().as_secs())
+    }
+
+    fn take_at(&self, second: u64) -> bool {
+        const COUNT: u64 = u32::MAX as u64;
+        let next = |taken: u64| {
+            if taken >> 32 != second {
+                Some((second << 32) | 1)
+            } else if taken & COUNT < self.per_second {
+                Some(taken + 1)
+            } else {
+                None
+            }
+        };
+        self.per_second > 0 && self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sampler;
+
+    #[test]
+    fn a_second_has_its_share_of_samples() {
+        let sampler = Sampler::new(3);
+        let count = |second| (0..10).filter(|_| sampler.take_at(second)).count();
+        assert_eq!([count(0), count(1), count(1), count(7)], [3, 3, 0, 3]);
+        assert!(!Sampler::new(0).take_at(5));
+    }
+}

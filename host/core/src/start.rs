@@ -1,0 +1,216 @@
+//! Everything put together.
+
+use std::{sync::Arc, time::Duration};
+
+use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, RuntimeStore, StoreError};
+use nexus_signals::{EventBus, MetricCollector};
+use time::OffsetDateTime;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    audit::Auditor,
+    executions::{Executions, ExecutionsConfig},
+    keys::KeyRing,
+    oracle::{OptimizationOracle, OracleConfig, OracleParts},
+    registry::{ApplicationRegistry, RegistryError},
+    router::{RequestRouter, RouterConfig, Sampler},
+    secret::MasterKey,
+    traces::TraceBook,
+};
+
+/// How often metrics are written down.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
+
+/// What Nexus stands on.
+#[derive(Clone)]
+pub struct Parts {
+    /// Applications as files.
+    pub definitions: Arc<dyn DefinitionStore>,
+    /// State that changes while Nexus runs.
+    pub runtime: Arc<dyn RuntimeStore>,
+    /// Language models.
+    pub models: Arc<dyn ModelProvider>,
+    /// The Wasm tier.
+    pub components: Arc<dyn ComponentHost>,
+    /// What is counted.
+    pub metrics: Arc<MetricCollector>,
+    /// What is told.
+    pub events: EventBus,
+    /// Every task; a drain waits for it.
+    pub tracker: TaskTracker,
+    /// Ends every loop.
+    pub cancel: CancellationToken,
+}
+
+/// How the heart works.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// The aliases of models in the settings; a prompt that names another is a fault.
+    pub known_models: Vec<String>,
+    /// How the oracle works.
+    pub oracle: OracleConfig,
+    /// How long executions are kept.
+    pub executions: ExecutionsConfig,
+    /// Time between two looks for new commits.
+    pub reload_every: Duration,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self {
+            known_models: Vec::new(),
+            oracle: OracleConfig::default(),
+            executions: ExecutionsConfig::default(),
+            reload_every: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why Nexus did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The runtime store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The definitions.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Why Nexus takes no calls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The runtime store does not answer.
+    #[error("{0}")]
+    Store(String),
+}
+
+/// The running heart of Nexus. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Core {
+    /// Which applications there are.
+    pub registry: Arc<ApplicationRegistry>,
+    /// Who answers a call.
+    pub router: Arc<RequestRouter>,
+    /// When code takes over.
+    pub oracle: Arc<OptimizationOracle>,
+    /// What happened.
+    pub executions: Arc<Executions>,
+    /// Who may call.
+    pub keys: Arc<KeyRing>,
+    parts: Parts,
+}
+
+impl Core {
+    /// Reads keys, metrics and applications, puts active code back in its place, and starts the loops on the tracker.
+    pub async fn start(config: CoreConfig, parts: Parts, master: &MasterKey) -> Result<Self, StartError> {
+        let keys = Arc::new(KeyRing::load(Arc::clone(&parts.runtime), master).await?);
+        parts.metrics.restore(parts.runtime.as_ref()).await?;
+        let registry = Arc::new(ApplicationRegistry::new(&parts, config.known_models));
+        registry.refresh().await?;
+        let traces = Arc::new(TraceBook::new(Arc::clone(&parts.runtime)));
+        let metrics = Arc::clone(&parts.metrics);
+        let executions = Arc::new(Executions::start(
+            config.executions,
+            Arc::clone(&parts.runtime),
+            Box::new(move || metrics.host().record_executions_dropped(1)),
+            &parts.tracker,
+        ));
+        let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces));
+        oracle.restore().await;
+        let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions));
+        let core = Self { registry, router, oracle, executions, keys, parts };
+        core.spawn_loops(config.reload_every);
+        Ok(core)
+    }
+
+    fn spawn_loops(&self, reload_every: Duration) {
+        self.parts.tracker.spawn(Arc::clone(&self.oracle).watch());
+        let (registry, cancel) = (Arc::clone(&self.registry), self.parts.cancel.clone());
+        self.parts.tracker.spawn(async move {
+            while wait(reload_every, &cancel).await {
+                if let Err(error) = registry.refresh().await {
+                    tracing::error!(%error, "what is loaded goes on serving");
+                }
+            }
+        });
+        let parts = self.parts.clone();
+        self.parts.tracker.spawn(async move {
+            while wait(METRICS_EVERY, &parts.cancel).await {
+                if let Err(error) = parts.metrics.flush(parts.runtime.as_ref(), OffsetDateTime::now_utc()).await {
+                    tracing::warn!(%error, "metrics could not be written down; they are kept in memory");
+                }
+            }
+        });
+    }
+
+    /// Whether calls can be taken.
+    pub async fn check_ready(&self) -> Result<(), NotReady> {
+        if self.parts.cancel.is_cancelled() {
+            return Err(NotReady::Stopping);
+        }
+        self.parts.runtime.ping().await.map_err(|error| NotReady::Store(error.to_string()))
+    }
+
+    /// Writes down what is still in memory. To be called after the last request.
+    pub async fn drain(&self) {
+        self.executions.settle().await;
+        if let Err(error) = self.parts.metrics.flush(self.parts.runtime.as_ref(), OffsetDateTime::now_utc()).await {
+            tracing::warn!(%error, "the last metrics were lost");
+        }
+    }
+}
+
+/// Waits; `false` when the host stops.
+async fn wait(duration: Duration, cancel: &CancellationToken) -> bool {
+    tokio::select! {
+        () = cancel.cancelled() => false,
+        () = tokio::time::sleep(duration) => true,
+    }
+}
+
+fn oracle(
+    config: &OracleConfig,
+    parts: &Parts,
+    registry: &Arc<ApplicationRegistry>,
+    traces: &Arc<TraceBook>,
+) -> OptimizationOracle {
+    let oracle_parts = OracleParts {
+        registry: Arc::clone(registry),
+        runtime: Arc::clone(&parts.runtime),
+        definitions: Arc::clone(&parts.definitions),
+        models: Arc::clone(&parts.models),
+        components: Arc::clone(&parts.components),
+        traces: Arc::clone(traces),
+        events: parts.events.clone(),
+        tracker: parts.tracker.clone(),
+        cancel: parts.cancel.clone(),
+    };
+    OptimizationOracle::new(oracle_parts, config.clone())
+}
+
+fn router(
+    config: &OracleConfig,
+    parts: &Parts,
+    registry: &Arc<ApplicationRegistry>,
+    traces: &Arc<TraceBook>,
+    executions: &Arc<Executions>,
+) -> RequestRouter {
+    RequestRouter {
+        registry: Arc::clone(registry),
+        models: Arc::clone(&parts.models),
+        executions: Arc::clone(executions),
+        traces: Arc::clone(traces),
+        auditor: Auditor::new(
+            Arc::clone(&parts.models),
+            Arc::clone(traces),
+            parts.tracker.clone(),
+            parts.cancel.clone(),
+        ),
+        config: RouterConfig { audit_share: config.audit_share, component_deadline: config.component_deadline() },
+        sampler: Sampler::new(executions.config.components_per_second),
+    }
+}
