@@ -1,1 +1,17 @@
-//! nexus-tests
+//! Starts and calls the real programs: `nexus` and the `nexus-replay` that stands in for a provider of models.
+//!
+//! The end-to-end tests, the demo and the benchmarks share it, so that what is shown is what is tested.
+
+mod api;
+mod fixture;
+mod house;
+mod program;
+mod recordings;
+mod stage;
+
+pub use api::{Api, Reply};
+pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, input, source};
+pub use house::{House, HouseOptions, Latency};
+pub use program::Program;
+pub use recordings::{Counts, OperationInputs, count, inputs};
+pub use stage::{Checkout, Stage, git, programs};

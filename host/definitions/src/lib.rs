@@ -1,1 +1,90 @@
-//! nexus-definitions
+//! Reads an application's folder: `app.yaml`, its `*.prompt.yml` files and JSON Schemas become a [`nexus_model::App`],
+//! or every fault that was found, each with its place.
+//!
+//! Nothing here touches a file system or a network; everything is bounded (see [`limits`]).
+
+mod app;
+mod document;
+mod duration;
+mod explain;
+mod fault;
+mod json;
+mod json_schema;
+mod keywords;
+mod nearest;
+mod prompt;
+mod scalar_place;
+mod schema_file;
+mod template;
+mod template_check;
+mod template_tags;
+mod tree;
+mod yaml;
+mod yaml_scalar;
+
+use nexus_model::{App, AppName, FileTree};
+
+pub use fault::{Fault, FaultCode};
+pub use json_schema::{SchemaError, Violation, schema_validator, violations};
+pub use template::{PromptTemplate, RenderError, render};
+
+/// The JSON Schema of `app.yaml`, for editors.
+pub const APP_SCHEMA: &str = include_str!("../schemas/app.json");
+
+/// The JSON Schema of `*.prompt.yml`, for editors.
+pub const PROMPT_SCHEMA: &str = include_str!("../schemas/prompt.json");
+
+/// The bounds of what is read.
+pub mod limits {
+    /// The largest definition file, in bytes. Components are not bounded here.
+    pub const FILE_BYTES: usize = 1 << 20;
+    /// The deepest nesting of a YAML file. JSON files may nest 127 deep.
+    pub const YAML_DEPTH: usize = 64;
+    /// The most values in one file, aliases expanded.
+    pub const NODES: usize = 10_000;
+    /// The most that the aliases of one file may expand to, in bytes.
+    pub const ALIAS_BYTES: usize = 1 << 20;
+    /// The most faults of one folder that are told.
+    pub const FAULTS: usize = 200;
+    /// The most that one tag of a template may hold, strings and white space aside, in bytes.
+    pub const TAG_BYTES: usize = 2048;
+    /// The most block tags (`{% … %}`) in one message's template.
+    pub const BLOCK_TAGS: usize = 1000;
+    /// The most text that one prompt renders to, in bytes, all its messages together.
+    pub const RENDERED_BYTES: usize = 256 << 10;
+}
+
+/// What is known outside the folder.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// The folder's name, which `metadata.name` must equal; not checked if `None`.
+    pub folder: Option<&'a AppName>,
+    /// The aliases of models in the server's settings; not checked if `None`.
+    pub models: Option<&'a [String]>,
+}
+
+/// Reads an application from the files of its folder (paths relative to it, with `/`).
+///
+/// Files that nothing refers to are no fault.
+///
+/// # Errors
+/// All faults of all its files, sorted by file, line and column, at most [`limits::FAULTS`], never none.
+pub fn load(files: &FileTree) -> Result<App, Vec<Fault>> {
+    load_with(files, Surroundings::default())
+}
+
+/// As [`load`]; that `metadata.name` is not `folder` is a fault.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_named(folder: &AppName, files: &FileTree) -> Result<App, Vec<Fault>> {
+    load_with(files, Surroundings { folder: Some(folder), models: None })
+}
+
+/// As [`load`], checked against what is known outside the folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(files: &FileTree, surroundings: Surroundings<'_>) -> Result<App, Vec<Fault>> {
+    app::read(files, surroundings)
+}

@@ -1,1 +1,21 @@
-//! nexus-signals
+//! What Nexus tells about itself: metrics, events and logs.
+//!
+//! [`MetricCollector`] counts, [`EventBus`] announces changes, [`LoggingService`] writes log lines that hold no secrets.
+
+mod collector;
+mod events;
+mod histogram;
+mod history;
+mod logging;
+mod operation;
+mod prometheus;
+mod redact;
+mod snapshot;
+
+pub use collector::MetricCollector;
+pub use events::{Delivery, Event, EventBus, Subscription};
+pub use history::Window;
+pub use logging::{LogFormat, LoggingError, LoggingService, LoggingSettings};
+pub use operation::{HostMetrics, InFlight, OperationMetrics};
+pub use redact::{Redactor, escape_controls};
+pub use snapshot::{Audits, ByPath, HostSnapshot, Latency, OperationSnapshot, Tokens};

@@ -1,1 +1,17 @@
-//! nexus-state
+//! Where state lives: definitions in a Git repository, runtime state in one durable file.
+//!
+//! Two ports of `nexus-model` are implemented here: [`GitDefinitions`] is the `DefinitionStore`, [`EmbeddedStore`] the
+//! `RuntimeStore`. [`folder`] reads applications from plain folders. [`memory`] holds twins of both for tests.
+
+mod bounds;
+mod clock;
+mod embedded;
+mod error;
+pub mod folder;
+mod git;
+pub mod memory;
+
+pub use clock::{Clock, SystemClock};
+pub use embedded::EmbeddedStore;
+pub use error::OpenError;
+pub use git::GitDefinitions;

@@ -1,1 +1,26 @@
-//! nexus-wasm
+//! The Wasm tier: the only crate that names wasmtime.
+//!
+//! [`WasmHost`] builds JavaScript into sealed components, compiles components in limited child processes, keeps the
+//! machine code signed on disk, and runs each call in a fresh instance with a deadline and limits. A component gets
+//! inert WASI and nothing else.
+
+mod artefact;
+mod cache;
+mod child;
+mod config;
+mod engine;
+mod error;
+mod fault;
+mod handler;
+mod host;
+mod limits;
+mod loader;
+mod tier;
+mod wasi;
+
+pub use self::{
+    child::child_main,
+    config::{CacheKey, ChildCommand, CompileLimits, GuestLimits, MAX_MEMORY_BYTES, PoolSize, WasmConfig},
+    error::HostError,
+    host::{CacheCounters, WasmHost},
+};

@@ -6,8 +6,6 @@ use nexus_model::{
     GenerateRequest, Implementation, Message, ModelParameters, Operation, OperationRef, Role, Trace, canonical_json,
     sha256_hex,
 };
-use serde_json::Value;
-
 use super::{
     candidate::{Candidate, FORBIDDEN, answer_schema},
     compare::Counterexample,
@@ -98,8 +96,8 @@ fn task(text: &mut String, operation: &Operation) {
             let _ = writeln!(text, "[{}]\n{}\n", role(message.role), message.content.trim_end());
         }
     }
-    let _ = writeln!(text, "# Input schema\n\n{}\n", schema(&operation.input));
-    let _ = writeln!(text, "# Output schema\n\n{}\n", schema(&operation.output));
+    let _ = writeln!(text, "# Input schema\n\n{}\n", canonical_json(&operation.input));
+    let _ = writeln!(text, "# Output schema\n\n{}\n", canonical_json(&operation.output));
 }
 
 fn shown(text: &mut String, examples: &[Trace]) {
@@ -143,8 +141,4 @@ fn role(role: Role) -> &'static str {
         Role::User => "user",
         Role::Assistant => "assistant",
     }
-}
-
-fn schema(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }

@@ -1,0 +1,276 @@
+//! Reads `app.yaml` and everything that it refers to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use nexus_model::{
+    App, AppName, FileTree, Implementation, Limits, Operation, OperationName, Optimize, OptimizeMode, Prompt,
+};
+use serde_json::Value;
+
+use crate::{
+    APP_SCHEMA, PROMPT_SCHEMA, Surroundings,
+    document::{self, Document, Format},
+    duration,
+    explain::Form,
+    fault::{Fault, FaultCode, Faults, Finding, quoted},
+    json_schema::SchemaError,
+    nearest::nearest,
+    prompt::{self, Against},
+    schema_file::SchemaFiles,
+    tree::join,
+};
+
+const FILE: &str = "app.yaml";
+
+/// See [`crate::load_with`].
+pub(crate) fn read(files: &FileTree, surroundings: Surroundings<'_>) -> Result<App, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let app = open(files, &mut faults).and_then(|document| {
+        let (app_form, prompt_form) = forms(&mut faults)?;
+        app_form.check(&document, &mut faults);
+        let schemas = SchemaFiles::default();
+        let prompts = BTreeMap::new();
+        Reader { files, surroundings, document, prompt_form, schemas, prompts, faults: &mut faults }.app()
+    });
+    match app {
+        Some(app) if faults.is_empty() => Ok(app),
+        _ if faults.is_empty() => Err(vec![document::missing(FILE, Finding::new(FaultCode::BadValue, "not readable"))]),
+        _ => Err(faults.into_sorted()),
+    }
+}
+
+fn open(files: &FileTree, faults: &mut Faults) -> Option<Document> {
+    if !files.contains_key(FILE) {
+        let finding = Finding::new(FaultCode::MissingFile, "the application has no `app.yaml`")
+            .nearest(nearest(FILE, files.keys().map(String::as_str)));
+        faults.add(document::missing(FILE, finding));
+    }
+    Document::open(files, FILE, Format::Yaml, faults)
+}
+
+/// The forms are part of the program, so that a test, not a user, sees a broken one.
+fn forms(faults: &mut Faults) -> Option<(Form, Form)> {
+    let read = || Ok::<_, SchemaError>((Form::read(APP_SCHEMA)?, Form::read(PROMPT_SCHEMA)?));
+    read()
+        .map_err(|error| faults.add(document::missing(FILE, Finding::new(FaultCode::BadSchema, error.to_string()))))
+        .ok()
+}
+
+struct Reader<'a> {
+    files: &'a FileTree,
+    surroundings: Surroundings<'a>,
+    document: Document,
+    prompt_form: Form,
+    schemas: SchemaFiles,
+    prompts: BTreeMap<PromptKey, Option<Arc<Prompt>>>,
+    faults: &'a mut Faults,
+}
+
+/// A prompt's path and the paths of the input and output schemas that it is checked against.
+type PromptKey = (String, Option<String>, Option<String>);
+
+impl Reader<'_> {
+    /// The application, as far as it can be read. Whatever has the wrong shape is a fault already.
+    fn app(mut self) -> Option<App> {
+        let limits = self.limits();
+        let operations = self.operations();
+        let name = self.name();
+        let description = self.text("/metadata/description").unwrap_or_default();
+        Some(App { name: name?, description, operations: operations?, limits })
+    }
+
+    fn text(&self, pointer: &str) -> Option<String> {
+        self.document.value.pointer(pointer)?.as_str().map(str::to_owned)
+    }
+
+    fn fault_at_value(&mut self, pointer: &str, finding: Finding) {
+        self.faults.add(self.document.fault_at_value(pointer, finding));
+    }
+
+    fn name(&mut self) -> Option<AppName> {
+        let name: AppName = self.text("/metadata/name")?.parse().ok()?;
+        if let Some(folder) = self.surroundings.folder
+            && *folder != name
+        {
+            let message = format!("the name is {}, the folder's is {}", quoted(name.as_str()), quoted(folder.as_str()));
+            self.fault_at_value(
+                "/metadata/name",
+                Finding::new(FaultCode::BadName, message).expected(quoted(folder.as_str())),
+            );
+        }
+        Some(name)
+    }
+
+    fn limits(&mut self) -> Limits {
+        let mut limits = Limits::default();
+        match self.text("/spec/limits/timeout").and_then(|text| duration::parse(&text)) {
+            Some(Ok(timeout)) => limits.timeout = timeout,
+            Some(Err(finding)) => self.fault_at_value("/spec/limits/timeout", finding),
+            None => {}
+        }
+        if let Some(concurrency) = self.document.value.pointer("/spec/limits/concurrency").and_then(whole) {
+            limits.concurrency = concurrency;
+        }
+        limits
+    }
+
+    fn operations(&mut self) -> Option<BTreeMap<OperationName, Operation>> {
+        let names: Vec<String> =
+            self.document.value.pointer("/spec/operations")?.as_object()?.keys().cloned().collect();
+        let mut operations = BTreeMap::new();
+        for name in names {
+            if self.faults.is_full() {
+                break;
+            }
+            let pointer = join("/spec/operations", &name);
+            let operation = self.operation(&name, &pointer);
+            if let (Ok(name), Some(operation)) = (name.parse(), operation) {
+                operations.insert(name, operation);
+            }
+        }
+        Some(operations)
+    }
+
+    fn operation(&mut self, name: &str, pointer: &str) -> Option<Operation> {
+        let input = self.schema(&format!("{pointer}/input"));
+        let output = self.schema(&format!("{pointer}/output"));
+        let implementation = self.implementation(pointer, input.as_deref(), output.as_deref());
+        let optimize = self.optimize(pointer);
+        Some(Operation {
+            name: name.parse().ok()?,
+            description: self.text(&format!("{pointer}/description")).unwrap_or_default(),
+            input: input?,
+            output: output?,
+            implementation: implementation?,
+            optimize,
+        })
+    }
+
+    fn schema(&mut self, pointer: &str) -> Option<Arc<Value>> {
+        let path = self.referenced(pointer, &[".json"])?;
+        self.schemas.read(self.files, &path, self.faults)
+    }
+
+    fn implementation(
+        &mut self,
+        pointer: &str,
+        input: Option<&Value>,
+        output: Option<&Value>,
+    ) -> Option<Implementation> {
+        let fields = self.document.value.pointer(pointer)?.as_object()?;
+        let has = |name: &str| fields.contains_key(name);
+        let answers = ["prompt", "component"];
+        // An operation by workflow, or by a misspelt field, has its own fault.
+        let meant = has("workflow") || fields.keys().any(|field| nearest(field, answers).is_some());
+        let conflict = match (has("prompt"), has("component")) {
+            (true, true) => Some((FaultCode::BadValue, "`prompt` and `component` exclude each other")),
+            (false, false) if !meant => Some((FaultCode::MissingField, "nothing answers this operation")),
+            _ => None,
+        };
+        if let Some((code, message)) = conflict {
+            let finding = Finding::new(code, message).expected("either `prompt` or `component`");
+            self.faults.add(self.document.fault_at_key(pointer, finding));
+        }
+        let component = has("component").then(|| self.component(&format!("{pointer}/component")));
+        let prompt = self.prompt(pointer, input, output);
+        component.unwrap_or(prompt)
+    }
+
+    fn prompt(&mut self, pointer: &str, input: Option<&Value>, output: Option<&Value>) -> Option<Implementation> {
+        let path = self.referenced(&format!("{pointer}/prompt"), &[".prompt.yml", ".prompt.yaml"])?;
+        let schema = |field: &str| self.text(&format!("{pointer}/{field}"));
+        let key = (path.clone(), schema("input"), schema("output"));
+        if let Some(read) = self.prompts.get(&key) {
+            return read.clone().map(Implementation::Prompt);
+        }
+        let against = Against { form: &self.prompt_form, models: self.surroundings.models, input, output };
+        let prompt = Document::open(self.files, &path, Format::Yaml, self.faults)
+            .and_then(|document| prompt::read(&path, &document, &against, self.faults));
+        self.prompts.insert(key, prompt.clone());
+        prompt.map(Implementation::Prompt)
+    }
+
+    fn component(&mut self, pointer: &str) -> Option<Implementation> {
+        let path = self.referenced(pointer, &[".wasm"])?;
+        let bytes = self.files.get(&path)?;
+        match component_fault(bytes) {
+            Some(message) => {
+                let message = format!("{} {message}", quoted(&path));
+                let finding = Finding::new(FaultCode::BadComponent, message)
+                    .expected("a WebAssembly component, as built for the target wasm32-wasip2");
+                self.fault_at_value(pointer, finding);
+                None
+            }
+            None => Some(Implementation::Component { path, bytes: Arc::clone(bytes) }),
+        }
+    }
+
+    fn optimize(&mut self, pointer: &str) -> Optimize {
+        let at = format!("{pointer}/optimize");
+        let given = self.document.value.pointer(&at);
+        let field = |name: &str| given.and_then(|given| given.get(name));
+        let mut optimize = Optimize::default();
+        if let Some(mode) = field("mode").and_then(|mode| serde_json::from_value(mode.clone()).ok()) {
+            optimize.mode = mode;
+        }
+        if let Some(agreement) = field("agreement").and_then(Value::as_f64) {
+            optimize.agreement = agreement;
+        }
+        if let Some(min_inputs) = field("min_inputs").and_then(whole) {
+            optimize.min_inputs = min_inputs;
+        }
+        if self.document.value.pointer(&format!("{pointer}/component")).is_some() {
+            if given.is_some() && field("mode").is_none_or(|mode| mode != "off") {
+                let message = "`optimize` is for operations that a prompt answers; a component is code already";
+                self.faults.add(self.document.fault_at_key(&at, Finding::new(FaultCode::Unsupported, message)));
+            }
+            optimize.mode = OptimizeMode::Off;
+        }
+        optimize
+    }
+
+    /// The path at `pointer`, if it leads to a file of the folder whose name ends with one of `endings`.
+    fn referenced(&mut self, pointer: &str, endings: &[&str]) -> Option<String> {
+        let path = self.text(pointer).filter(|path| !path.is_empty())?;
+        let finding = if !stays_inside(&path) {
+            Finding::new(FaultCode::BadPath, format!("{} leads out of the folder", quoted(&path)))
+                .expected("a path relative to the folder, as `schemas/input.json`")
+        } else if self.files.contains_key(&path) {
+            if endings.iter().any(|ending| path.ends_with(ending)) {
+                return Some(path);
+            }
+            Finding::new(FaultCode::BadPath, format!("{} is not a file of this kind", quoted(&path)))
+                .expected(format!("a name that ends with {}", crate::nearest::listed(endings.iter().copied())))
+        } else {
+            let alike = self.files.keys().filter(|file| endings.iter().any(|ending| file.ends_with(ending)));
+            Finding::new(FaultCode::MissingFile, format!("there is no file {}", quoted(&path)))
+                .nearest(nearest(&path, alike.map(String::as_str)))
+        };
+        self.fault_at_value(pointer, finding);
+        None
+    }
+}
+
+fn stays_inside(path: &str) -> bool {
+    !path.contains(['\\', '\0']) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// What speaks against these bytes being a component, by the first eight of them: magic, version 13, layer 1.
+fn component_fault(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => None,
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Some("is a core module"),
+        [b'\0', b'a', b's', b'm', ..] => Some("is a component of another version of the format"),
+        _ => Some("is not WebAssembly"),
+    }
+}
+
+/// A whole number, also when it is written `30.0`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked by the form to be small and positive"
+)]
+fn whole(number: &Value) -> Option<usize> {
+    number.as_f64().map(|number| number as usize)
+}

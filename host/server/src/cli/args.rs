@@ -1,0 +1,267 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";
+
+/// Runs AI applications: operations answered by a model first, and by code that Nexus wrote and checked later.
+#[derive(Debug, Parser)]
+#[command(name = "nexus", version, after_help = EXIT_CODES, arg_required_else_help = true, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Write JSON, for scripts.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a server.
+    Serve(Box<Serve>),
+    /// Check applications, without a server.
+    Check(Check),
+    /// Run an operation.
+    Call(Call),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// See and steer how code takes over from the model.
+    #[command(subcommand)]
+    Jit(Jit),
+    /// See what happened.
+    #[command(subcommand)]
+    Executions(Executions),
+    /// See applications.
+    #[command(subcommand)]
+    Apps(Apps),
+}
+
+/// Where the server is and who asks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connection {
+    /// The server.
+    #[arg(long, value_name = "URL", env = "NEXUS_URL", default_value = "http://127.0.0.1:7070")]
+    pub(crate) url: String,
+    /// The API key; otherwise the file `admin-key` in the data directory, if it can be read.
+    #[arg(long, value_name = "KEY", env = "NEXUS_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Where that file is looked for.
+    #[arg(long, value_name = "DIR", env = "NEXUS_DATA_DIR", default_value = "nexus-data")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Start a server.
+///
+/// Settings come from `nexus.yaml`, then from variables (`NEXUS_LIMITS__BODY_BYTES` is `limits.body_bytes`), then from
+/// flags; the later wins. The first start makes an admin key: shown once on a terminal, otherwise written to the file
+/// `admin-key` in the data directory.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nexus serve --apps apps\n  nexus serve --config /etc/nexus.yaml --listen 0.0.0.0:7070\n  nexus serve --set limits.in_flight=256 --print-config"
+)]
+pub(crate) struct Serve {
+    /// The settings; otherwise `$NEXUS_CONFIG`, otherwise `nexus.yaml` if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where everything is kept [default: nexus-data].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<String>,
+    /// The address to listen on [default: 127.0.0.1:7070].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// A folder of applications to import, now and on every change.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) apps: Option<String>,
+    /// Ask for no keys. Only on a loopback address.
+    #[arg(long)]
+    pub(crate) insecure_local: bool,
+    /// Show `/metrics` without a key.
+    #[arg(long)]
+    pub(crate) metrics_open: bool,
+    /// What is logged: a level, or directives as `info,nexus_core=debug`.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// How the log looks.
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<Format>,
+    /// Any other setting, as `limits.drain=10s`; may be repeated.
+    #[arg(long, value_name = "SETTING=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Show the settings as they would be in force, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+/// Check applications, without a server.
+///
+/// Shows every fault at once, each with its place and what was expected. `--json` writes an array of faults.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nexus check apps\n  nexus check apps/order-desk --json")]
+pub(crate) struct Check {
+    /// An application's folder, or a folder of them.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Check the aliases of models against these settings.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Run an operation.
+///
+/// The answer goes to standard output; which path gave it, and how long it took, to standard error.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nexus call order-desk parse-date --input '{\"text\": \"next Friday\"}'\n  nexus call order-desk line-items --input @order.json\n  echo '{\"text\": \"3 March\"}' | nexus call order-desk parse-date --stream"
+)]
+pub(crate) struct Call {
+    /// The application.
+    pub(crate) app: String,
+    /// The operation.
+    pub(crate) operation: String,
+    /// The input: JSON, `@` and a file, or `-` for standard input.
+    #[arg(long, short, value_name = "JSON", default_value = "-")]
+    pub(crate) input: String,
+    /// Show the answer as it comes.
+    #[arg(long)]
+    pub(crate) stream: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key. It is shown once.
+    #[command(
+        after_help = "Examples:\n  nexus key create --name 'web shop' --scope apps:order-desk:invoke --expires 90d\n  nexus key create --name ci --scope 'apps:*:read' --scope 'apps:*:write'"
+    )]
+    Create {
+        /// For people.
+        #[arg(long)]
+        name: String,
+        /// What it may do: `admin`, or `apps:<application or *>:<invoke, read or write>`; may be repeated.
+        #[arg(long = "scope", required = true, value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// How long it is good for, as `12h` or `90d`; for ever if left out.
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// List keys, revoked ones included.
+    List {
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Revoke a key: it opens nothing any more.
+    Revoke {
+        /// The key's id, as `nexus key list` shows it.
+        id: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+/// One operation.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// The application.
+    pub(crate) app: String,
+    /// The operation.
+    pub(crate) operation: String,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Jit {
+    /// Show how far code has come.
+    #[command(after_help = "Examples:\n  nexus jit status order-desk\n  nexus jit status order-desk parse-date")]
+    Status {
+        /// The application.
+        app: String,
+        /// The operation; all of them if left out.
+        operation: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Have code written now. Skips the rules of when, never the checks.
+    Compile(Target),
+    /// Put checked code in front of the model.
+    Promote(Target),
+    /// Let the model answer again.
+    Demote(Target),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Executions {
+    /// List executions, newest first.
+    #[command(
+        after_help = "Examples:\n  nexus executions list --app order-desk --path model\n  nexus executions list --before 0197a1b2-0000-7000-8000-000000000000"
+    )]
+    List {
+        /// Only those of this application.
+        #[arg(long)]
+        app: Option<String>,
+        /// Only those of this operation.
+        #[arg(long)]
+        operation: Option<String>,
+        /// Only those that this path answered: `component` or `model`.
+        #[arg(long)]
+        path: Option<String>,
+        /// Only those older than this one.
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
+        /// At most this many, 1 to 200.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show one execution.
+    Show {
+        /// Its id, from the header `x-nexus-execution`.
+        id: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Apps {
+    /// List applications.
+    List {
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show one application and its operations.
+    Show {
+        /// The application.
+        app: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (path, value) = text.split_once('=').ok_or("write it as SETTING=VALUE, as in `limits.drain=10s`")?;
+    Ok((path.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,122 @@
+//! Why a command did not do what it was asked.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use miette::Diagnostic;
+
+use super::output::Output;
+use crate::{Problem, SettingsError, StartError, start_error::AppsError};
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum Failure {
+    /// The server answered with an error.
+    #[error("{}: {}", .0.title, .0.detail)]
+    Answer(Box<Problem>),
+    /// There are faults, and they have been shown.
+    #[error("there are faults")]
+    Faults,
+    #[error("there is no server at {url}")]
+    #[diagnostic(help("start one with `nexus serve`, or name another with --url"))]
+    Unreachable {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("what {url} answered is not of Nexus: {reason}")]
+    Foreign { url: String, reason: String },
+    #[error("{message}")]
+    Usage {
+        message: String,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("`{}` cannot be read", .path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Folder(#[from] nexus_state::folder::FolderError),
+    #[error("the server did not start")]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Logging(#[from] nexus_signals::LoggingError),
+    #[error("the runtime did not start")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>, help: &str) -> Self {
+        Self::Usage { message: message.into(), help: (!help.is_empty()).then(|| help.to_owned()) }
+    }
+
+    /// 1: the answer is an error, or there are faults. 2: the question could not be asked.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Answer(_) | Self::Faults | Self::Start(StartError::Apps(AppsError::Faults { .. })) => {
+                ExitCode::from(1)
+            }
+            _ => ExitCode::from(2),
+        }
+    }
+
+    pub(crate) fn show(&self, output: Output) {
+        match self {
+            Self::Faults => {}
+            Self::Answer(problem) if output.json => output.value(problem),
+            _ if output.json => output.value(&serde_json::json!({ "error": chain(self) })),
+            Self::Answer(problem) => output.report(&Shown(problem)),
+            Self::Start(StartError::Apps(AppsError::Faults { folder, faults, files })) => {
+                super::check::show_faults(output, folder, faults, files);
+                output.report(self);
+            }
+            _ => output.report(self),
+        }
+    }
+}
+
+/// An error and all its reasons on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let reasons = std::iter::successors(error.source(), |reason| reason.source());
+    let mut texts = vec![error.to_string()];
+    for reason in reasons.map(ToString::to_string) {
+        if texts.last() != Some(&reason) {
+            texts.push(reason);
+        }
+    }
+    texts.join(": ")
+}
+
+/// A problem as a report: what happened, where the input is wrong, what can be done.
+#[derive(Debug)]
+struct Shown<'a>(&'a Problem);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Problem { title, detail, violations, instance, .. } = self.0;
+        write!(f, "{title}: {detail}")?;
+        if violations.len() > 1 {
+            for violation in violations {
+                let path = if violation.path.is_empty() { "/" } else { &violation.path };
+                write!(f, "\n{path}: {}", violation.message)?;
+            }
+        }
+        instance.as_deref().map_or(Ok(()), |instance| write!(f, "\n{instance}"))
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(format!("{} {}", self.0.status, self.0.code)))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.hint.as_ref().map(|hint| Box::new(hint) as Box<dyn std::fmt::Display>)
+    }
+}

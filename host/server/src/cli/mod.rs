@@ -1,0 +1,68 @@
+//! The command line: what is asked, to whom it goes, and how the answer is shown.
+
+mod apps;
+mod args;
+mod call;
+mod check;
+mod client;
+mod events;
+mod executions;
+mod failure;
+mod jit;
+mod key;
+pub(crate) mod output;
+mod serve;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use self::{
+    args::{Cli, Command},
+    failure::Failure,
+    output::Output,
+};
+use crate::environment::Environment;
+
+/// Does what the arguments ask for. Exit codes: 0 done; 1 the answer is an error, or there are faults; 2 wrong usage, bad
+/// settings, or no connection.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Whoever reads may have gone away.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output::new(cli.json, &environment);
+    match dispatch(cli.command, output, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show(output);
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command, output: Output, environment: Environment) -> Result<(), Failure> {
+    match command {
+        Command::Check(check) => check::run(&check, output, &environment),
+        Command::Serve(serve) => serve::run(&serve, output, environment),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(Failure::Runtime)?.block_on(ask(command, output))
+        }
+    }
+}
+
+async fn ask(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Call(call) => call::run(&call, output).await,
+        Command::Key(key) => key::run(&key, output).await,
+        Command::Jit(jit) => jit::run(&jit, output).await,
+        Command::Executions(executions) => executions::run(&executions, output).await,
+        Command::Apps(apps) => apps::run(&apps, output).await,
+        Command::Check(_) | Command::Serve(_) => Ok(()),
+    }
+}

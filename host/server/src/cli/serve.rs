@@ -1,0 +1,124 @@
+//! `nexus serve`: settings, start, wait, drain.
+
+use std::io::IsTerminal;
+
+use nexus_signals::{LoggingService, LoggingSettings, Redactor};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    args::{Format, Serve},
+    failure::Failure,
+    output::Output,
+};
+use crate::{
+    AdminKey, Running, Server, Surroundings,
+    data_dir::ADMIN_KEY_FILE,
+    environment::Environment,
+    model_keys::resolve,
+    settings::{LogSettings, Override, Settings, Sources},
+};
+
+pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Result<(), Failure> {
+    let (settings, warnings) = sources(serve).load(&environment)?;
+    if serve.print_config {
+        let text =
+            if output.json { serde_json::to_string(&settings).ok() } else { serde_saphyr::to_string(&settings).ok() };
+        output.piece(&format!("{}\n", text.unwrap_or_default().trim_end()));
+        return Ok(());
+    }
+    start_log(&settings, output, &environment)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let ended = runtime.block_on(live(settings, output, environment));
+    // What still runs after the drain is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+fn sources(serve: &Serve) -> Sources {
+    let named = [("--data-dir", "data_dir", &serve.data_dir), ("--listen", "listen", &serve.listen)];
+    let more = [("--apps", "apps", &serve.apps), ("--log", "log.level", &serve.log)];
+    let texts = named.into_iter().chain(more);
+    let mut flags: Vec<Override> =
+        texts.filter_map(|(flag, path, value)| Some(Override::new(flag, path, value.clone()?))).collect();
+    let switches = [
+        ("--insecure-local", "insecure_local", serve.insecure_local),
+        ("--metrics-open", "metrics_open", serve.metrics_open),
+    ];
+    flags.extend(switches.iter().filter(|(_, _, on)| *on).map(|(flag, path, _)| Override::new(*flag, path, "true")));
+    if let Some(format) = serve.log_format {
+        let value = match format {
+            Format::Human => "human",
+            Format::Json => "json",
+        };
+        flags.push(Override::new("--log-format", "log.format", value));
+    }
+    flags.extend(serve.set.iter().map(|(path, value)| Override::new(format!("--set {path}"), path, value.clone())));
+    Sources { file: serve.config.clone(), flags }
+}
+
+async fn live(settings: Settings, output: Output, environment: Environment) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+    let surroundings = Surroundings { environment, show_admin_key: output.is_for_people() };
+    let data_dir = settings.data_dir.clone();
+    let keys = !settings.insecure_local;
+    let running = tokio::select! {
+        running = Server::start_in(settings, surroundings) => running?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let key_file = data_dir.join(ADMIN_KEY_FILE);
+    let key_file = (keys && key_file.is_file()).then(|| key_file.canonicalize().unwrap_or(key_file));
+    if output.json {
+        output.value(&json!({ "listening": running.url(), "admin_key_file": key_file }));
+    } else {
+        greet(&running, output, keys, key_file.as_deref());
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; a second signal ends this at once");
+    tokio::select! {
+        finished = running.stop() => tracing::info!(finished, "stopped"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn greet(running: &Running, output: Output, keys: bool, key_file: Option<&std::path::Path>) {
+    let url = running.url();
+    output.line(&format!("Nexus listens on {url}"));
+    match (&running.admin_key, key_file) {
+        (AdminKey::Shown(key), _) => {
+            output.line(&format!("\nAdmin key, shown this once:\n  {}", key.expose_secret()));
+            output.line("\nNext:\n  export NEXUS_KEY=<the key above>");
+        }
+        (_, Some(file)) => {
+            output.line(&format!("\nAdmin key: {}", file.display()));
+            output.line(&format!("\nNext:\n  export NEXUS_KEY=$(cat {})", file.display()));
+        }
+        _ if !keys => output.line("Nobody is asked for a key (--insecure-local)\n\nNext:"),
+        _ => output.line("\nNext:"),
+    }
+    output.line(&format!("  nexus apps list --url {url}"));
+    output.line(&format!("  curl {url}/openapi.json"));
+    if !std::io::stderr().is_terminal() {
+        tracing::info!(url, "listening");
+    }
+}
+
+/// Logs to standard error, with the keys of models masked wherever they might turn up.
+fn start_log(settings: &Settings, output: Output, environment: &Environment) -> Result<(), Failure> {
+    let secrets = settings.models.values().filter_map(|model| resolve(model.key.as_ref()?, environment));
+    let redactor = Redactor::new(secrets.map(|secret| secret.expose_secret().to_owned()));
+    let LogSettings { level, format } = settings.log.clone();
+    let logging = LoggingSettings { filter: level, format, colour: output.colours(), redactor };
+    Ok(LoggingService::new(logging)?.install()?)
+}

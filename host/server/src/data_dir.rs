@@ -1,0 +1,166 @@
+//! The data directory: who has it, and the master key in it.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use nexus_core::MasterKey;
+use rand::RngCore;
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The file system refused.
+    #[error("`{}` cannot be used", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another server has it.
+    #[error("the data directory `{}` is in use by another server", .0.display())]
+    InUse(PathBuf),
+    /// Others can read what they must not.
+    #[error("the master key `{}` can be read by others: its mode must be 0600", .0.display())]
+    Exposed(PathBuf),
+    /// The master key is none.
+    #[error("{0} is not a master key: 64 hexadecimal digits, or a file of them or of 32 bytes")]
+    NotAKey(String),
+}
+
+/// A data directory that this process alone has, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if need be, for its owner only, and takes it. Blocks for a moment.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused(path))?;
+        let file = path.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file);
+        let lock = lock.map_err(refused(&file))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
+            Err(std::fs::TryLockError::Error(source)) => Err(DataDirError::Io { path: file, source }),
+        }
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The master key: `configured` (64 hexadecimal digits, or the path of a file), or the directory's own, made at the
+    /// first start.
+    pub(crate) fn master_key(&self, configured: Option<&str>) -> Result<MasterKey, DataDirError> {
+        if let Some(configured) = configured {
+            if let Some(key) = decode(configured.as_bytes()) {
+                return Ok(MasterKey::from_bytes(key));
+            }
+            let path = Path::new(configured);
+            // What may be a mistyped key is not repeated.
+            return if path.is_file() { read(path) } else { Err(DataDirError::NotAKey("NEXUS_MASTER_KEY".to_owned())) };
+        }
+        let path = self.join("master-key");
+        if path.exists() {
+            return read(&path);
+        }
+        let mut key = [0; 32];
+        rand::rng().fill_bytes(&mut key);
+        write_secret(&path, &key)?;
+        Ok(MasterKey::from_bytes(key))
+    }
+
+    /// Leaves the first key where only the owner finds it, and says where.
+    pub(crate) fn keep_admin_key(&self, key: &str) -> Result<PathBuf, DataDirError> {
+        let path = self.join(ADMIN_KEY_FILE);
+        write_secret(&path, format!("{key}\n").as_bytes())?;
+        Ok(path)
+    }
+}
+
+/// The file of the first key, within the data directory.
+pub(crate) const ADMIN_KEY_FILE: &str = "admin-key";
+
+fn read(path: &Path) -> Result<MasterKey, DataDirError> {
+    let mut file = File::open(path).map_err(refused(path))?;
+    if file.metadata().map_err(refused(path))?.mode() & 0o077 != 0 {
+        return Err(DataDirError::Exposed(path.to_owned()));
+    }
+    let mut bytes = Vec::with_capacity(128);
+    Read::by_ref(&mut file).take(128).read_to_end(&mut bytes).map_err(refused(path))?;
+    let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| decode(bytes.trim_ascii()));
+    key.map(MasterKey::from_bytes).ok_or_else(|| DataDirError::NotAKey(format!("`{}`", path.display())))
+}
+
+fn decode(digits: &[u8]) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(digits, &mut key).ok().map(|()| key)
+}
+
+/// Writes a file that only its owner can read, and that survives a crash as a whole or not at all.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
+    let draft = path.with_extension("draft");
+    let write = || {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    write().map_err(refused(path))
+}
+
+fn refused(path: &Path) -> impl Fn(io::Error) -> DataDirError {
+    move |source| DataDirError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{DataDir, DataDirError};
+
+    #[test]
+    fn only_one_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDir::open(dir.path()).unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::InUse(_))));
+        drop(first);
+        DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn the_master_key_stays_and_is_the_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&dir.path().join("data")).unwrap();
+        let key = data.master_key(None).unwrap().derive("x");
+        assert_eq!(data.master_key(None).unwrap().derive("x"), key);
+        let path = data.join("master-key");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(data.master_key(path.to_str()).unwrap().derive("x"), key);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(matches!(data.master_key(None), Err(DataDirError::Exposed(_))));
+    }
+
+    #[test]
+    fn a_configured_key_is_digits_or_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let digits = "07".repeat(32);
+        assert_eq!(
+            data.master_key(Some(&digits)).unwrap().derive("x"),
+            nexus_core::MasterKey::from_bytes([7; 32]).derive("x")
+        );
+        let error = data.master_key(Some("0707secret")).unwrap_err().to_string();
+        assert!(!error.contains("0707"), "{error}");
+    }
+}

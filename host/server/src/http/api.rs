@@ -1,0 +1,176 @@
+//! What every handler is handed: the core, the limits, and who may come in.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    body::Bytes,
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use nexus_core::{Core, Principal, Scope, Target};
+use nexus_model::AppName;
+use nexus_signals::{InFlight, MetricCollector};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use super::{error, problem::Problem};
+use crate::settings::LimitSettings;
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Whoever presents a key.
+    Keys,
+    /// Whoever is on this machine and no foreign web page (`--insecure-local`).
+    Local,
+}
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) core: Core,
+    pub(crate) metrics: Arc<MetricCollector>,
+    pub(crate) limits: LimitSettings,
+    pub(crate) access: Access,
+    /// Whether `/metrics` asks for no key.
+    pub(crate) metrics_open: bool,
+    /// Tasks that may outlive the request they belong to.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) draining: AtomicBool,
+    pub(crate) openapi: Bytes,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Api {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// From now on nothing new is begun.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if self.is_draining() {
+            return Err(error::draining());
+        }
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
+            self.metrics.host().record_shed();
+            error::overloaded()
+        })
+    }
+
+    /// Whether the caller may do this to the application of this name, decided before anybody looks whether there is
+    /// one: a key that may not learns nothing, unless it may read everything anyway.
+    pub(crate) fn permit(&self, caller: &Caller, verb: Verb, name: &str) -> Result<(), Problem> {
+        let target = name.parse().map_or(Target::All, Target::App);
+        caller.require(&verb.on(target)).map_err(|refused| {
+            let may_know = caller.principal.may(&Scope::Read(Target::All));
+            if may_know && self.core.registry.app(name).is_none() { error::unknown_app(name, None) } else { refused }
+        })
+    }
+
+    /// Who sent this request; the same answer for no key and for a wrong one.
+    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+        match self.access {
+            Access::Local => Ok(Principal::local()),
+            Access::Keys => headers
+                .get(header::AUTHORIZATION)
+                .and_then(|value| bearer(value.to_str().ok()?))
+                .and_then(|key| self.core.keys.authenticate(key))
+                .ok_or_else(error::unauthorized),
+        }
+    }
+}
+
+/// The token of an `Authorization` field of the scheme `Bearer`, whose name has no case (RFC 9110).
+fn bearer(field: &str) -> Option<&str> {
+    let (scheme, token) = field.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A request that was let in: it has a permit, and its sender is known. The permit is free again when this is dropped.
+pub(crate) struct Caller {
+    principal: Principal,
+    _permit: OwnedSemaphorePermit,
+    _counted: InFlight,
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let permit = api.admit()?;
+        let counted = api.metrics.host().begin();
+        Ok(Self { principal: api.authenticate(&parts.headers)?, _permit: permit, _counted: counted })
+    }
+}
+
+/// What is done to an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Invoke,
+    Read,
+    Write,
+}
+
+impl Verb {
+    fn on(self, target: Target) -> Scope {
+        match self {
+            Self::Invoke => Scope::Invoke(target),
+            Self::Read => Scope::Read(target),
+            Self::Write => Scope::Write(target),
+        }
+    }
+}
+
+impl Caller {
+    /// The id of the caller's key.
+    pub(crate) fn key_id(&self) -> &str {
+        &self.principal.key_id
+    }
+
+    pub(crate) fn may(&self, verb: Verb, app: &AppName) -> bool {
+        self.principal.may(&verb.on(Target::App(app.clone())))
+    }
+
+    pub(crate) fn require(&self, scope: &Scope) -> Result<(), Problem> {
+        if self.principal.may(scope) { Ok(()) } else { Err(error::forbidden(scope)) }
+    }
+
+    pub(crate) fn require_all(&self, verb: Verb) -> Result<(), Problem> {
+        self.require(&verb.on(Target::All))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn the_scheme_has_no_case() {
+        assert_eq!(bearer("Bearer x"), Some("x"));
+        assert_eq!(bearer("bearer  x"), Some("x"));
+        for bad in ["", "Bearer", "Basic x", "x"] {
+            assert_eq!(bearer(bad), None, "{bad}");
+        }
+    }
+}

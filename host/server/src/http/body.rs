@@ -1,0 +1,101 @@
+//! Reading a request's body, within bounds.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    http::{HeaderMap, header},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::{api::Api, error, problem::Problem};
+
+/// A refused body is read on and thrown away up to this many times the limit, so that a client that sends before it
+/// reads gets to see the answer.
+const DISCARD_FACTOR: usize = 4;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// The body of a request that says that it is plain JSON, as it came.
+pub(crate) async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let refused = check_type(headers).and_then(|()| check_length(&body, api.limits.body_bytes));
+    if let Err(problem) = refused {
+        // Who asks first (RFC 9110, 10.1.1) has its answer now, and nothing was sent yet.
+        if !headers.contains_key(header::EXPECT) {
+            discard(api, body);
+        }
+        return Err(problem);
+    }
+    let limited = Limited::new(body, api.limits.body_bytes);
+    match tokio::time::timeout(api.limits.body_timeout, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(error::body_too_large(api.limits.body_bytes)),
+        Ok(Err(_)) => Err(error::body_broken()),
+        Err(_) => Err(error::body_timeout(api.limits.body_timeout)),
+    }
+}
+
+/// The body as a value of this server's own calls.
+pub(crate) async fn read_json<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = read(api, &parts.headers, body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| error::invalid_json(error.to_string()))
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(error::unsupported_media_type("compressed bodies are not read"));
+    }
+    match headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) {
+        Some(Ok(value)) if is_json(value) => Ok(()),
+        Some(_) => Err(error::unsupported_media_type("the `Content-Type` is not JSON")),
+        None => Err(error::unsupported_media_type("the `Content-Type` is missing")),
+    }
+}
+
+/// `application/json` and every `application/…+json` (RFC 6839), with or without parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 17
+            && essence.as_bytes()[..12].eq_ignore_ascii_case(b"application/")
+            && essence.as_bytes()[essence.len() - 5..].eq_ignore_ascii_case(b"+json"))
+}
+
+fn check_length(body: &Body, limit: usize) -> Result<(), Problem> {
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if told > limit { Err(error::body_too_large(limit)) } else { Ok(()) }
+}
+
+fn discard(api: &Api, body: Body) {
+    let bound = api.limits.body_bytes.saturating_mul(DISCARD_FACTOR);
+    if check_length(&body, bound).is_err() {
+        return;
+    }
+    api.tasks.spawn(async move {
+        let mut body = std::pin::pin!(Limited::new(body, bound));
+        let read_on = async { while let Some(Ok(_)) = body.frame().await {} };
+        // Whether all of it came is of no interest.
+        let _ = tokio::time::timeout(DISCARD_TIME, read_on).await;
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn json_by_any_name() {
+        for good in
+            ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json", "application/ld+json;a=b"]
+        {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in ["", "text/plain", "application/jsonp", "application/xml", "text/json", "application/+json"] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The one place where errors become HTTP. What a caller sees is not what the log sees: a store's or a repository's
+//! reasons go to the log only.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use nexus_core::{CallError, CallErrorKind, KeyError, OracleError, Scope};
+use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
+
+use super::problem::{Problem, ViolationView};
+
+/// How long callers are asked to stay away from a server that is full.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// How long writing code takes, roughly.
+const COMPILE_WAIT: Duration = Duration::from_secs(5);
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let code = error.kind.code();
+        call_problem(error.kind, code).execution(error.execution)
+    }
+}
+
+fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
+    match kind {
+        CallErrorKind::UnknownApp { name, nearest } => unknown_app(&name, nearest.as_deref()),
+        CallErrorKind::UnknownOperation { app, name, nearest } => unknown_operation(&app, &name, nearest.as_deref()),
+        CallErrorKind::InvalidJson { detail } => {
+            Problem::new(StatusCode::BAD_REQUEST, code, "The body is not JSON", detail)
+        }
+        CallErrorKind::InvalidInput { violations } => violated(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            code,
+            "The input does not satisfy the operation's schema",
+            violations.into_iter().map(|v| ViolationView { path: v.path, message: v.message }).collect(),
+        ),
+        CallErrorKind::OutputInvalid { violations } => violated(
+            StatusCode::BAD_GATEWAY,
+            code,
+            "The answer does not satisfy the operation's schema",
+            violations.into_iter().map(|v| ViolationView { path: v.path, message: v.message }).collect(),
+        ),
+        CallErrorKind::Busy { retry_after } => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code,
+            "The application is at its limit of concurrent calls",
+            "no permit of this application was free",
+        )
+        .retry_after(retry_after),
+        CallErrorKind::Model(error) => model_problem(&error, code),
+        CallErrorKind::Component(fault) => component_problem(&fault, code),
+        CallErrorKind::ComponentRefused { reason } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The component did not answer this input", reason)
+        }
+        CallErrorKind::Render(reason) => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, "The prompt could not be rendered", reason).hint(
+                "the prompt's template does not fit an input that its schema allows; `nexus check` shows its place",
+            )
+        }
+    }
+}
+
+fn violated(status: StatusCode, code: &'static str, title: &'static str, violations: Vec<ViolationView>) -> Problem {
+    let detail = match violations.as_slice() {
+        [one] => format!("{}: {}", if one.path.is_empty() { "/" } else { &one.path }, one.message),
+        many => format!("{} violations", many.len()),
+    };
+    Problem { violations, ..Problem::new(status, code, title, detail) }
+}
+
+fn model_problem(error: &ModelError, code: &'static str) -> Problem {
+    let status = match error.kind {
+        ModelErrorKind::RateLimited { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ModelErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let problem =
+        Problem::new(status, code, "The model gave no usable answer", error.to_string()).hint(error.hint.as_str());
+    match error.kind {
+        ModelErrorKind::RateLimited { retry_after } => problem.retry_after(retry_after.unwrap_or(BUSY_WAIT)),
+        _ => problem,
+    }
+}
+
+fn component_problem(fault: &ComponentFault, code: &'static str) -> Problem {
+    let status = match fault {
+        ComponentFault::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
+        ComponentFault::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let problem = Problem::new(status, code, "The component was stopped", fault.to_string());
+    if status == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(BUSY_WAIT) } else { problem }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the runtime store failed");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "The server's store is unavailable",
+            "the store did not answer; the server's log says why",
+        )
+        .retry_after(BUSY_WAIT)
+    }
+}
+
+impl From<OracleError> for Problem {
+    fn from(error: OracleError) -> Self {
+        const TITLE: &str = "The operation's code cannot be changed this way now";
+        let conflict = |code: &'static str| Self::new(StatusCode::CONFLICT, code, TITLE, error.to_string());
+        match &error {
+            OracleError::UnknownOperation(operation) => {
+                unknown_operation(operation.app.as_str(), operation.operation.as_str(), None)
+            }
+            OracleError::NotCompilable { .. } => conflict("not_compilable"),
+            OracleError::NothingToPromote(_) => {
+                conflict("nothing_to_promote").hint("`compile` first: only code that passed its checks can be promoted")
+            }
+            OracleError::NotActive(_) => conflict("not_active"),
+            OracleError::AlreadyCompiling(_) => conflict("already_compiling").retry_after(COMPILE_WAIT),
+            OracleError::Outdated(_) => conflict("outdated").hint("try again with the new definition"),
+            OracleError::Stopping => draining(),
+            OracleError::Store(error) => error.clone().into(),
+            OracleError::Definitions(_) | OracleError::Component(_) => {
+                tracing::error!(%error, "a change of an operation's code failed");
+                internal()
+            }
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::TooMany => {
+                Self::new(StatusCode::CONFLICT, "too_many_keys", "There are too many keys", error.to_string())
+            }
+            KeyError::Name | KeyError::NoScope => invalid_key(error.to_string()),
+        }
+    }
+}
+
+fn did_you_mean(problem: Problem, nearest: Option<&str>) -> Problem {
+    match nearest {
+        Some(nearest) => problem.hint(format!("did you mean `{nearest}`?")),
+        None => problem,
+    }
+}
+
+pub(crate) fn unknown_app(name: &str, nearest: Option<&str>) -> Problem {
+    let detail = format!("there is no application `{}`", shortened(name));
+    did_you_mean(Problem::new(StatusCode::NOT_FOUND, "unknown_app", "No such application", detail), nearest)
+}
+
+pub(crate) fn unknown_operation(app: &str, name: &str, nearest: Option<&str>) -> Problem {
+    let detail = format!("`{}` has no operation `{}`", shortened(app), shortened(name));
+    did_you_mean(Problem::new(StatusCode::NOT_FOUND, "unknown_operation", "No such operation", detail), nearest)
+}
+
+pub(crate) fn unknown_execution(id: &str) -> Problem {
+    let detail = format!("there is no execution `{}`, or it has been forgotten", shortened(id));
+    Problem::new(StatusCode::NOT_FOUND, "unknown_execution", "No such execution", detail)
+}
+
+pub(crate) fn unknown_key(id: &str) -> Problem {
+    let detail = format!("there is no key with the id `{}`", shortened(id));
+    Problem::new(StatusCode::NOT_FOUND, "unknown_key", "No such key", detail)
+}
+
+pub(crate) fn unknown_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown_route", "No such route", "this server has nothing under this path")
+        .hint("`/openapi.json` describes what there is")
+}
+
+pub(crate) fn method_not_allowed(method: &str) -> Problem {
+    let detail = format!("{} is not for this path; the header `Allow` names what is", shortened(method));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Wrong method", detail)
+}
+
+/// One answer for no key, a wrong key, a revoked one and an expired one.
+pub(crate) fn unauthorized() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "A valid API key is needed",
+        "no valid API key was presented",
+    )
+    .hint("send `Authorization: Bearer nxs_…`; an administrator makes keys with `nexus key create`")
+}
+
+pub(crate) fn forbidden(scope: &Scope) -> Problem {
+    let detail = format!("the key lacks the scope `{scope}`");
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", "The key may not do this", detail)
+}
+
+pub(crate) fn foreign(header: &'static str) -> Problem {
+    let detail = format!("a server without keys answers only to itself: the header `{header}` names somebody else");
+    Problem::new(StatusCode::FORBIDDEN, "foreign_origin", "Not from here", detail)
+}
+
+pub(crate) fn overloaded() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "The server is at its limit of requests in flight",
+        "nothing of this request was begun",
+    )
+    .retry_after(BUSY_WAIT)
+}
+
+pub(crate) fn draining() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "draining",
+        "The server is stopping",
+        "requests in flight are finished, new ones are not begun",
+    )
+    .retry_after(BUSY_WAIT)
+}
+
+pub(crate) fn body_too_large(limit: usize) -> Problem {
+    let detail = format!("a body may have {limit} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail)
+        .hint("the setting is `limits.body_bytes`")
+}
+
+pub(crate) fn body_timeout(limit: Duration) -> Problem {
+    let detail = format!("the body did not arrive within {} ms", limit.as_millis());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body came too slowly", detail)
+}
+
+pub(crate) fn body_broken() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "body_broken", "The body broke off", "the connection ended within the body")
+}
+
+pub(crate) fn unsupported_media_type(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body must be plain JSON", detail)
+        .hint("send `Content-Type: application/json` and no `Content-Encoding`")
+}
+
+pub(crate) fn invalid_json(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "The body is not what this call takes", detail)
+}
+
+pub(crate) fn invalid_key(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_key", "The key cannot be made", detail)
+}
+
+pub(crate) fn invalid_parameter(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", "A parameter is not valid", detail)
+}
+
+pub(crate) fn internal() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "The server failed",
+        "an error on our side; the server's log says more",
+    )
+}
+
+/// What a caller sent, cut to what is fit to be sent back.
+fn shortened(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}

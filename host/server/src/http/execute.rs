@@ -1,0 +1,114 @@
+//! `POST /v1/apps/{app}/operations/{operation}`: the main job.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use nexus_core::{Answer, Call};
+use tracing::Instrument;
+
+use super::{
+    api::{Api, Caller, Verb},
+    body, headers,
+    params::Named,
+    problem::Problem,
+    stream,
+    trace_context::{self, TraceContext},
+};
+
+/// Runs an operation
+///
+/// The body is the operation's input, the answer its output, both by the operation's own JSON Schemas
+/// (`GET /v1/apps/{app}` shows them). With `Accept: text/event-stream` the answer is a stream of events: `token`
+/// (`{"text"}`, a piece of the model's answer as it comes), `restart` (what came so far is void), and at the end one
+/// `answer` (`{"execution", "path", "fallback"?, "output"}`) or one `error` (a problem).
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/operations/{operation}", tag = "operations", operation_id = "execute",
+    params(
+        ("app" = String, Path, description = "The application", example = "order-desk"),
+        ("operation" = String, Path, description = "The operation", example = "parse-date"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context; the answer continues it"),
+    ),
+    request_body(
+        content = serde_json::Value, content_type = "application/json",
+        description = "The input, by the operation's schema", example = json!({"text": "next Friday"}),
+    ),
+    responses(
+        (status = 200, description = "The output, by the operation's schema", content(
+            (serde_json::Value = "application/json", example = json!({"date": "2026-03-06"})),
+            (String = "text/event-stream", example = json!("event: token\ndata: {\"text\":\"{\"}\n\n")),
+        ), headers(
+            ("x-nexus-execution" = String, description = "The execution's id"),
+            ("x-nexus-path" = String, description = "`component` or `model`: which path answered"),
+            ("x-nexus-fallback" = String, description = "Why a component that was asked first did not answer; absent when none was"),
+            ("traceparent" = String, description = "W3C Trace Context"),
+        )),
+        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `apps:{app}:invoke`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The input does not satisfy the schema, or a component written by hand refused it", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The model or the component gave no usable answer", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or limited by the provider: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "The time-out of the application passed", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn execute(
+    State(api): State<Api>,
+    caller: Caller,
+    Named((app, operation)): Named<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    api.permit(&caller, Verb::Invoke, &app)?;
+    let (Parts { headers: incoming, .. }, body) = request.into_parts();
+    let body = body::read(&api, &incoming, body).await?;
+    let span = span(&app, &operation, &incoming, &caller);
+    if wants_events(&incoming) {
+        return stream::events(api, caller, app, operation, body, &incoming).instrument(span).await;
+    }
+    let call = Call { app: &app, operation: &operation, body: &body, sink: None };
+    let answer = api.core.router.execute(call).instrument(span).await?;
+    Ok(plain(answer, &incoming))
+}
+
+/// Costs next to nothing unless somebody listens at this level.
+fn span(app: &str, operation: &str, incoming: &HeaderMap, caller: &Caller) -> tracing::Span {
+    let span = tracing::debug_span!("call", app, operation, key = caller.key_id(), trace_id = tracing::field::Empty);
+    if !span.is_disabled()
+        && let Some(context) = TraceContext::of(incoming)
+    {
+        span.record("trace_id", context.trace_id);
+    }
+    span
+}
+
+fn wants_events(incoming: &HeaderMap) -> bool {
+    let accepts = incoming.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|value| value.split(',').any(|range| range.trim_start().starts_with("text/event-stream")))
+}
+
+fn plain(answer: Answer, incoming: &HeaderMap) -> Response {
+    let mut response = Response::new(Body::from(Bytes::from(answer.output)));
+    let fields = response.headers_mut();
+    fields.reserve(10);
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(headers::PATH, HeaderValue::from_static(answer.path.as_str()));
+    if let Some(reason) = answer.fallback {
+        fields.insert(headers::FALLBACK, HeaderValue::from_static(reason.as_str()));
+    }
+    let mut digits = [0; uuid::fmt::Hyphenated::LENGTH];
+    if let Ok(id) = HeaderValue::from_str(answer.execution.0.as_hyphenated().encode_lower(&mut digits)) {
+        fields.insert(headers::EXECUTION, id);
+    }
+    if let Some(trace) = trace_context::continued(TraceContext::of(incoming), answer.execution) {
+        fields.insert(headers::TRACEPARENT, trace);
+    }
+    tracing::debug!(execution = %answer.execution, path = answer.path.as_str(), duration = ?answer.duration, "answered");
+    response.into_response()
+}

@@ -1,0 +1,213 @@
+//! `GET /v1/executions` and `GET /v1/executions/{id}`.
+
+use axum::{Json, extract::State};
+use nexus_core::ExecutionFilter;
+use nexus_model::{AppName, Execution, ExecutionId, ServedBy, Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    api::{Api, Caller, Verb},
+    error,
+    params::{Asked, Named},
+    problem::Problem,
+};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+
+/// What a model used.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UsageView {
+    /// Tokens of all prompts, a repair round included.
+    pub input_tokens: u64,
+    /// Tokens of all answers.
+    pub output_tokens: u64,
+    /// What they cost, in 10⁻⁹ US dollars.
+    pub cost_nano_usd: u64,
+}
+
+impl From<Usage> for UsageView {
+    fn from(Usage { input_tokens, output_tokens, cost }: Usage) -> Self {
+        Self { input_tokens, output_tokens, cost_nano_usd: cost.0 }
+    }
+}
+
+/// One call of an operation, finished.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionView {
+    /// Its id, also in the header `x-nexus-execution`.
+    pub id: String,
+    /// The application.
+    pub app: String,
+    /// The operation.
+    pub operation: String,
+    /// The application's definition at that time.
+    pub revision: String,
+    /// The operation's version at that time.
+    pub version: String,
+    /// When the call arrived.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: OffsetDateTime,
+    /// From arrival to answer, in microseconds.
+    pub duration_us: u64,
+    /// Which path answered, or failed last.
+    #[schema(example = "component")]
+    pub path: String,
+    /// Why a component that was asked first did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// What the model used; absent when none was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
+    /// The input.
+    pub input: Value,
+    /// The answer, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// A stable word for what went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl From<Execution> for ExecutionView {
+    fn from(execution: Execution) -> Self {
+        Self {
+            id: execution.id.to_string(),
+            app: execution.operation.app.to_string(),
+            operation: execution.operation.operation.to_string(),
+            revision: execution.revision.to_string(),
+            version: execution.version.to_string(),
+            started_at: execution.started_at,
+            duration_us: execution.duration_us,
+            path: execution.path.as_str().to_owned(),
+            fallback: execution.fallback.map(|reason| reason.as_str().to_owned()),
+            usage: execution.usage.map(Into::into),
+            input: execution.input,
+            output: execution.output,
+            error: execution.error,
+        }
+    }
+}
+
+/// Executions, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionList {
+    /// This page.
+    pub executions: Vec<ExecutionView>,
+    /// What to send as `before` to see the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Only those of this application.
+    app: Option<String>,
+    /// Only those of operations of this name.
+    operation: Option<String>,
+    /// Only those that this path answered: `component` or `model`.
+    path: Option<String>,
+    /// Only those older than this execution.
+    before: Option<String>,
+    /// At most this many, 1 to 200; 50 if left out.
+    limit: Option<usize>,
+}
+
+/// Lists executions
+///
+/// Newest first, of the applications that the key may read. How long an execution is kept, and what share of those that
+/// a component answered, is a setting of the server.
+#[utoipa::path(
+    get, path = "/v1/executions", tag = "executions", operation_id = "list_executions",
+    params(Filter),
+    responses(
+        (status = 200, body = ExecutionList, description = "One page"),
+        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Asked(asked): Asked<Filter>,
+) -> Result<Json<ExecutionList>, Problem> {
+    if let Some(app) = &asked.app {
+        api.permit(&caller, Verb::Read, app)?;
+    }
+    let filter = filter(asked)?;
+    let limit = filter.limit;
+    let found = api.core.executions.list(&readable(&api, &caller)?, &filter).await?;
+    let next = (found.len() == limit).then(|| found.last().map(|last| last.id.to_string())).flatten();
+    Ok(Json(ExecutionList { executions: found.into_iter().map(Into::into).collect(), next }))
+}
+
+/// Shows an execution
+#[utoipa::path(
+    get, path = "/v1/executions/{id}", tag = "executions", operation_id = "get_execution",
+    params(("id" = String, Path, description = "From the header `x-nexus-execution`")),
+    responses(
+        (status = 200, body = ExecutionView, description = "The execution"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key may read no application", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution among those that the key may read", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn get(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<Json<ExecutionView>, Problem> {
+    let readable = readable(&api, &caller)?;
+    let unknown = || error::unknown_execution(&id);
+    let parsed: ExecutionId = id.parse().map_err(|_| unknown())?;
+    let found = api.core.executions.get(&readable, parsed).await?;
+    found.map(|execution| Json(execution.into())).ok_or_else(unknown)
+}
+
+/// The applications that the caller may read; a caller that may read none at all is refused.
+fn readable(api: &Api, caller: &Caller) -> Result<Vec<AppName>, Problem> {
+    let apps: Vec<AppName> = api.core.registry.names().into_iter().filter(|app| caller.may(Verb::Read, app)).collect();
+    if apps.is_empty() {
+        caller.require_all(Verb::Read)?;
+    }
+    Ok(apps)
+}
+
+fn filter(asked: Filter) -> Result<ExecutionFilter, Problem> {
+    let path = match asked.path.as_deref() {
+        None => None,
+        Some("component") => Some(ServedBy::Component),
+        Some("model") => Some(ServedBy::Model),
+        Some(_) => return Err(error::invalid_parameter("`path` is `component` or `model`")),
+    };
+    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(error::invalid_parameter(format!("`limit` is from 1 to {MAX_LIMIT}")));
+    }
+    Ok(ExecutionFilter {
+        app: asked.app.map(|app| app.parse()).transpose().map_err(|_| error::invalid_parameter("`app` is no name"))?,
+        operation: asked
+            .operation
+            .map(|operation| operation.parse())
+            .transpose()
+            .map_err(|_| error::invalid_parameter("`operation` is no name"))?,
+        path,
+        before: asked
+            .before
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(|_| error::invalid_parameter("`before` is the id of an execution"))?,
+        limit,
+    })
+}

@@ -1,0 +1,104 @@
+//! The HTTP door: routes, their description, and what stands around them.
+
+mod api;
+mod apps;
+mod body;
+mod error;
+mod execute;
+mod executions;
+mod headers;
+mod health;
+mod keys;
+mod local;
+mod optimization;
+mod params;
+mod problem;
+mod service;
+mod stream;
+mod trace_context;
+
+pub use apps::{AppDetailView, AppList, AppView, FaultView, OperationView, OptimizeView};
+pub use executions::{ExecutionList, ExecutionView, UsageView};
+pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody};
+pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
+pub use problem::{Problem, ViolationView};
+
+use axum::{Router, http::Method};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) use api::{Access, Api, Shared};
+pub(crate) use service::Door;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Nexus",
+        description = "Runs AI applications: an operation is answered by a language model first, and by code that Nexus \
+                       wrote, checked and compiled once it proves regular. Errors are problem details (RFC 9457).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    servers((url = "/")),
+    components(schemas(Problem)),
+    modifiers(&KeyScheme),
+    tags(
+        (name = "operations", description = "Run operations"),
+        (name = "executions", description = "See what happened"),
+        (name = "applications", description = "See definitions"),
+        (name = "optimization", description = "See and steer how code takes over from the model"),
+        (name = "keys", description = "Make and revoke API keys"),
+        (name = "server", description = "Ask the server about itself"),
+    ),
+)]
+struct Description;
+
+struct KeyScheme;
+
+impl Modify for KeyScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("nxs_…")
+            .description(Some("An API key, made with `nexus key create` or `POST /v1/keys`."))
+            .build();
+        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// All routes, and what they are to the outside: written down in one place, so that neither can lack what the other has.
+fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(execute::execute))
+        .routes(routes!(executions::list))
+        .routes(routes!(executions::get))
+        .routes(routes!(apps::list))
+        .routes(routes!(apps::get))
+        .routes(routes!(optimization::status))
+        .routes(routes!(optimization::compile))
+        .routes(routes!(optimization::promote))
+        .routes(routes!(optimization::demote))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::openapi))
+        .routes(routes!(health::welcome))
+        .split_for_parts()
+}
+
+/// The `OpenAPI` 3.1 description of this API, as JSON.
+pub fn openapi_json() -> String {
+    described().1.to_json().unwrap_or_default()
+}
+
+pub(crate) fn routes(api: Api) -> Router {
+    described()
+        .0
+        .fallback(|| async { error::unknown_route() })
+        .method_not_allowed_fallback(|method: Method| async move { error::method_not_allowed(method.as_str()) })
+        .with_state(api)
+}

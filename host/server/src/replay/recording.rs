@@ -1,0 +1,211 @@
+//! Recordings as they lie on disk: one JSON object a line.
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use nexus_model::OperationRef;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
+use serde_json::Value;
+
+/// The longest latency that a recording may have, in milliseconds.
+const MAX_LATENCY_MS: u64 = 600_000;
+
+/// One recorded answer; `K` is what it is found by.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recording<K> {
+    /// The model that was asked.
+    pub model: String,
+    /// What it was asked.
+    pub key: K,
+    /// SHA-256 of the messages that a coder was given; see [`super::prompt_sha256`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_sha256: Option<String>,
+    /// What it answered. A text stands for itself in a coder's recording.
+    pub answer: Value,
+    /// What that used.
+    pub tokens: Tokens,
+    /// How long it took, in milliseconds; at most 600,000.
+    pub latency_ms: u64,
+    /// Who answered.
+    pub origin: Origin,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl<K> Recording<K> {
+    pub(super) fn latency(&self) -> Duration {
+        Duration::from_millis(self.latency_ms)
+    }
+}
+
+/// Tokens of a prompt and of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// Of the prompt.
+    pub input: u32,
+    /// Of the answer.
+    pub output: u32,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A language model.
+    Recorded,
+    /// A person, or a program of theirs.
+    Written,
+}
+
+/// An operation's answer is found by its input.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputKey {
+    /// The operation, as `app/operation`.
+    #[serde(deserialize_with = "operation", serialize_with = "as_text")]
+    pub operation: OperationRef,
+    /// Its input.
+    pub input: Value,
+}
+
+/// A coder's answer is found by the operation that it writes code for, and by the attempt.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CoderKey {
+    /// The operation, as `app/operation`.
+    #[serde(deserialize_with = "operation", serialize_with = "as_text")]
+    pub operation: OperationRef,
+    /// 1 is the first.
+    pub attempt: u32,
+}
+
+/// `app/operation`, read.
+pub(super) fn parse_operation(text: &str) -> Option<OperationRef> {
+    let (app, operation) = text.split_once('/')?;
+    Some(OperationRef { app: app.parse().ok()?, operation: operation.parse().ok()? })
+}
+
+fn operation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OperationRef, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_operation(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not of the form `app/operation`")))
+}
+
+fn as_text<S: Serializer>(operation: &OperationRef, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(operation)
+}
+
+/// A line that is no recording, or one that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingFault {
+    /// The file, relative to the folder of recordings.
+    pub file: String,
+    /// The line; 0 for the whole file.
+    pub line: usize,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for RecordingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.reason),
+            line => write!(f, "{}:{line}: {}", self.file, self.reason),
+        }
+    }
+}
+
+/// The recordings of a file by their line; faults are added.
+pub(super) fn parse<K: DeserializeOwned>(
+    file: &str,
+    text: &str,
+    faults: &mut Vec<RecordingFault>,
+) -> BTreeMap<usize, Recording<K>> {
+    let mut recordings = BTreeMap::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        let fault = |reason: String| RecordingFault { file: file.to_owned(), line, reason };
+        match serde_json::from_str::<Recording<K>>(text) {
+            Err(error) => faults.push(fault(error.to_string().replace(" at line 1 column", ", column"))),
+            Ok(recording) if recording.latency_ms > MAX_LATENCY_MS => {
+                faults.push(fault(format!("latency_ms is more than {MAX_LATENCY_MS}")));
+            }
+            Ok(recording) => {
+                recordings.insert(line, recording);
+            }
+        }
+    }
+    recordings
+}
+
+/// The operation that a file is about and whether it holds a coder's answers, by its name: `<operation>.jsonl` or
+/// `<operation>.coder.jsonl`. Other files are none of ours.
+pub(super) fn file_kind(path: &Path) -> Option<(&str, bool)> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
+    match name.strip_suffix(".coder") {
+        Some(operation) => Some((operation, true)),
+        None if name.contains('.') => None,
+        None => Some((name, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::{InputKey, file_kind, parse};
+
+    fn line() -> serde_json::Value {
+        json!({
+            "model": "small", "key": { "operation": "desk/read", "input": { "text": "a" } }, "answer": { "n": 1 },
+            "tokens": { "input": 10, "output": 2 }, "latency_ms": 400, "origin": "recorded",
+        })
+    }
+
+    #[test]
+    fn lines_are_read_strictly() {
+        let mut faults = Vec::new();
+        let good = line();
+        let mut lines = vec![good.to_string(), String::new(), "{".to_owned()];
+        for (pointer, value) in [
+            ("/origin", json!("guessed")),
+            ("/latency_ms", json!(600_001)),
+            ("/key/operation", json!("desk")),
+            ("/tokens/input", json!(-1)),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(pointer).unwrap() = value;
+            lines.push(bad.to_string());
+        }
+        let mut unknown = good.clone();
+        unknown["cost"] = json!(1);
+        lines.push(unknown.to_string());
+
+        let recordings = parse::<InputKey>("desk/read.jsonl", &lines.join("\n"), &mut faults);
+        assert_eq!(recordings.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(serde_json::to_value(&recordings[&1]).unwrap(), good);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 7, "{faults:#?}");
+        for (fault, part) in faults.iter().zip([
+            "read.jsonl:2: EOF",
+            ":3: EOF",
+            ":4: unknown variant `guessed`",
+            ":5: latency_ms",
+            ":6: `desk` is not",
+            ":7: invalid value",
+            ":8: unknown field `cost`",
+        ]) {
+            assert!(fault.contains(part), "{fault}");
+        }
+    }
+
+    #[test]
+    fn files_are_told_apart_by_name() {
+        assert_eq!(file_kind(Path::new("x/read.jsonl")), Some(("read", false)));
+        assert_eq!(file_kind(Path::new("read.coder.jsonl")), Some(("read", true)));
+        assert_eq!(file_kind(Path::new("read.inputs.jsonl")), None);
+        assert_eq!(file_kind(Path::new("README.md")), None);
+    }
+}

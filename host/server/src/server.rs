@@ -1,0 +1,222 @@
+//! A server's life: build, listen, drain, stop.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Scope};
+use nexus_llm::LanguageModels;
+use nexus_model::RuntimeStore;
+use nexus_signals::{EventBus, MetricCollector};
+use nexus_state::{EmbeddedStore, GitDefinitions, SystemClock};
+use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    apps_folder::AppsFolder,
+    data_dir::DataDir,
+    environment::Environment,
+    http::{Access, Api, Door, Shared},
+    listener::Acceptor,
+    model_keys::resolve,
+    settings::Settings,
+    start_error::StartError,
+};
+
+/// How long connections may take to send their last bytes once nothing is in flight any more.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// The key that the first start made, and where it is.
+#[derive(Debug)]
+pub enum AdminKey {
+    /// There were keys already, or none are asked for.
+    None,
+    /// It was not written down: whoever started the server shows it, this once.
+    Shown(SecretString),
+    /// It is in this file, which only the owner can read.
+    File(PathBuf),
+}
+
+/// What a start is told beside the settings.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Where the keys of models and the master key are looked up.
+    pub environment: Environment,
+    /// Hand the first key to the caller instead of writing it to a file.
+    pub show_admin_key: bool,
+}
+
+/// A server that runs until it is stopped.
+pub struct Running {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The key that this start made, if it made one.
+    pub admin_key: AdminKey,
+    api: Api,
+    store: Arc<EmbeddedStore>,
+    connections: TaskTracker,
+    tasks: TaskTracker,
+    close: CancellationToken,
+    abort: CancellationToken,
+    cancel: CancellationToken,
+    drain: Duration,
+    in_flight: usize,
+    data: DataDir,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts a server with the environment of this process, its first key in a file.
+    pub async fn start(settings: Settings) -> Result<Running, StartError> {
+        let surroundings = Surroundings { environment: Environment::of_process(), show_admin_key: false };
+        Self::start_in(settings, surroundings).await
+    }
+
+    /// Starts a server. Nothing listens before everything else is in order: the settings, the data directory, the
+    /// stores, the applications.
+    pub async fn start_in(settings: Settings, surroundings: Surroundings) -> Result<Running, StartError> {
+        let faults = settings.faults();
+        if !faults.is_empty() {
+            return Err(StartError::Settings(faults));
+        }
+        let data = DataDir::open(&settings.data_dir)?;
+        let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let store = Arc::new(EmbeddedStore::open(&data.join("runtime.redb"), Arc::new(SystemClock))?);
+        let metrics = Arc::new(MetricCollector::new());
+        let parts = Parts {
+            definitions: Arc::new(GitDefinitions::open(&data.join("definitions.git"))?),
+            runtime: Arc::clone(&store) as Arc<dyn RuntimeStore>,
+            models: Arc::new(models(&settings, surroundings.environment)?),
+            components: Arc::new(WasmHost::new(wasm(&settings, &data, &master)?, tasks.clone())?),
+            metrics: Arc::clone(&metrics),
+            events: EventBus::new(),
+            tracker: tasks.clone(),
+            cancel: cancel.clone(),
+        };
+        let core = Core::start(core_config(&settings), parts, &master).await?;
+        let admin_key = first_key(&core, &data, &settings, surroundings.show_admin_key).await?;
+        if let Some(folder) = &settings.apps {
+            let watcher = AppsFolder::import(folder.clone(), Arc::clone(&core.registry)).await?;
+            tasks.spawn(watcher.watch(cancel.clone()));
+        }
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .map_err(|source| StartError::Listen { addr: settings.listen, source })?;
+        let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: settings.listen, source })?;
+        let api = api(&settings, core, metrics, &tasks);
+        let (connections, close, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let acceptor = Acceptor {
+            door: Door::new(api.clone()),
+            limits: settings.limits.clone(),
+            connections: connections.clone(),
+            close: close.clone(),
+            abort: abort.clone(),
+        };
+        connections.spawn(acceptor.run(listener));
+        let (drain, in_flight) = (settings.limits.drain, settings.limits.in_flight);
+        Ok(Running { addr, admin_key, api, store, connections, tasks, close, abort, cancel, drain, in_flight, data })
+    }
+}
+
+impl Running {
+    /// The base URL, as `http://127.0.0.1:7070`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Stops: not ready, nothing new is begun, what is in flight is finished within the time of the settings, what is
+    /// in memory is written down. Says whether everything was finished.
+    pub async fn stop(self) -> bool {
+        self.api.begin_drain();
+        let permits = u32::try_from(self.in_flight).unwrap_or(u32::MAX);
+        let idle = tokio::time::timeout(self.drain, self.api.permits.acquire_many(permits)).await.is_ok();
+        self.close.cancel();
+        self.connections.close();
+        let closed = tokio::time::timeout(LAST_BYTES, self.connections.wait()).await.is_ok();
+        self.abort.cancel();
+        self.connections.wait().await;
+        self.api.core.drain().await;
+        self.cancel.cancel();
+        self.tasks.close();
+        drop(self.api);
+        if tokio::time::timeout(self.drain, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time");
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the runtime store could not be closed");
+        }
+        drop(self.data);
+        idle && closed
+    }
+}
+
+fn core_config(settings: &Settings) -> CoreConfig {
+    CoreConfig {
+        known_models: settings.models.keys().cloned().collect(),
+        oracle: settings.oracle.clone(),
+        executions: settings.executions.clone(),
+        ..CoreConfig::default()
+    }
+}
+
+fn models(settings: &Settings, environment: Environment) -> Result<LanguageModels, StartError> {
+    Ok(LanguageModels::new(settings.models.clone(), Arc::new(move |reference| resolve(reference, &environment)))?)
+}
+
+fn wasm(settings: &Settings, data: &DataDir, master: &MasterKey) -> Result<WasmConfig, StartError> {
+    let program = match &settings.wasm.compiler {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(StartError::Program)?,
+    };
+    let child = ChildCommand { program, args: vec!["compile-child".to_owned()] };
+    let key = CacheKey::new(master.derive("nexus/compiled-code/1"));
+    let mut config = WasmConfig::new(data.join("compiled"), key, child);
+    config.cache_bytes = settings.wasm.cache_bytes;
+    config.max_children = settings.wasm.compilers;
+    config.limits.memory_bytes = settings.wasm.memory_bytes.min(nexus_wasm::MAX_MEMORY_BYTES);
+    config.pool.instances = settings.wasm.instances;
+    config.pool.concurrent = settings.wasm.concurrent;
+    config.pool.warm = settings.wasm.warm;
+    Ok(config)
+}
+
+async fn first_key(core: &Core, data: &DataDir, settings: &Settings, show: bool) -> Result<AdminKey, StartError> {
+    if settings.insecure_local || !core.keys.is_empty() {
+        return Ok(AdminKey::None);
+    }
+    let request = NewKey { name: "first admin".to_owned(), scopes: vec![Scope::Admin], expires_in: None };
+    let (_, secret) = core.keys.create(request).await?;
+    if show {
+        return Ok(AdminKey::Shown(secret));
+    }
+    Ok(AdminKey::File(data.keep_admin_key(secret.expose_secret())?))
+}
+
+fn api(settings: &Settings, core: Core, metrics: Arc<MetricCollector>, tasks: &TaskTracker) -> Api {
+    Api::new(Shared {
+        core,
+        metrics,
+        limits: settings.limits.clone(),
+        access: if settings.insecure_local { Access::Local } else { Access::Keys },
+        metrics_open: settings.metrics_open || settings.insecure_local,
+        tasks: tasks.clone(),
+        permits: Arc::new(Semaphore::new(settings.limits.in_flight)),
+        draining: AtomicBool::new(false),
+        openapi: crate::http::openapi_json().into(),
+    })
+}

@@ -1,0 +1,191 @@
+//! What an operator can set: one struct per concern, all with defaults.
+
+pub mod duration;
+mod load;
+mod models;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use nexus_core::{ExecutionsConfig, OracleConfig};
+use nexus_llm::ModelSettings;
+pub use nexus_signals::LogFormat;
+use serde::{Deserialize, Serialize};
+
+pub use load::{Override, SettingsError, Sources};
+
+/// All settings of a server: `nexus.yaml`, then `NEXUS_*`, then flags; the later wins.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where everything is kept; made if it is not there.
+    pub data_dir: PathBuf,
+    /// The address to listen on; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Ask for no keys. Only with a loopback address, and `Host` and `Origin` are checked.
+    pub insecure_local: bool,
+    /// Show `/metrics` without a key.
+    pub metrics_open: bool,
+    /// A folder of applications that is imported at the start and again on change.
+    pub apps: Option<PathBuf>,
+    /// Models, under the aliases that prompts use.
+    #[serde(serialize_with = "models::serialize")]
+    pub models: BTreeMap<String, ModelSettings>,
+    /// Bounds of what callers may do.
+    pub limits: LimitSettings,
+    /// How code takes over from models.
+    pub oracle: OracleConfig,
+    /// How long executions are kept.
+    pub executions: ExecutionsConfig,
+    /// The Wasm tier.
+    pub wasm: WasmSettings,
+    /// The log, on standard error.
+    pub log: LogSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: "nexus-data".into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
+            insecure_local: false,
+            metrics_open: false,
+            apps: None,
+            models: BTreeMap::new(),
+            limits: LimitSettings::default(),
+            oracle: OracleConfig::default(),
+            executions: ExecutionsConfig::default(),
+            wasm: WasmSettings::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults, on a free port, with everything in `data_dir`.
+    pub fn for_testing(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            wasm: WasmSettings::for_testing(),
+            ..Self::default()
+        }
+    }
+
+    /// Says what is wrong with values that are well-formed, each with the setting's name.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let limits = &self.limits;
+        let checks = [
+            (
+                self.insecure_local && !self.listen.ip().is_loopback(),
+                "`insecure_local` needs a loopback address in `listen`",
+            ),
+            (limits.body_bytes == 0, "`limits.body_bytes` must be more than 0"),
+            (limits.in_flight == 0, "`limits.in_flight` must be more than 0"),
+            (limits.in_flight > tokio::sync::Semaphore::MAX_PERMITS >> 8, "`limits.in_flight` is too large"),
+            (limits.connections == 0, "`limits.connections` must be more than 0"),
+            (limits.header_timeout.is_zero(), "`limits.header_timeout` must be more than 0"),
+            (limits.body_timeout.is_zero(), "`limits.body_timeout` must be more than 0"),
+            (self.wasm.compilers == 0, "`wasm.compilers` must be more than 0"),
+            (self.wasm.concurrent == 0, "`wasm.concurrent` must be more than 0"),
+            (self.wasm.concurrent > self.wasm.instances, "`wasm.concurrent` must be at most `wasm.instances`"),
+        ];
+        checks.iter().filter(|(wrong, _)| *wrong).map(|(_, fault)| (*fault).to_owned()).collect()
+    }
+}
+
+/// Bounds of what callers may do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The largest body, in bytes.
+    pub body_bytes: usize,
+    /// Requests that may be in flight at one time; more are turned away with 503 before any work is done.
+    pub in_flight: usize,
+    /// Connections that may be open at one time; more wait.
+    pub connections: usize,
+    /// How long a request's header may take, and how long a connection may idle.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// How long a request's body may take.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    /// How long a stopping server waits for requests in flight.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            in_flight: 1024,
+            connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The Wasm tier.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WasmSettings {
+    /// The program that compiles, called with the argument `compile-child`; this program itself if left out.
+    pub compiler: Option<PathBuf>,
+    /// How many of them run at one time.
+    pub compilers: usize,
+    /// Compiled code that is kept on disk, in bytes.
+    pub cache_bytes: u64,
+    /// Linear memory of one instance, in bytes; at most 64 MiB.
+    pub memory_bytes: usize,
+    /// Instances in each of the two pools.
+    pub instances: u32,
+    /// Instances of a pool that calls may hold at one time.
+    pub concurrent: u32,
+    /// Used slots of a pool that keep their pages for the next call of the same component.
+    pub warm: u32,
+}
+
+impl Default for WasmSettings {
+    fn default() -> Self {
+        let pool = nexus_wasm::PoolSize::default();
+        Self {
+            compiler: None,
+            compilers: 2,
+            cache_bytes: 1 << 30,
+            memory_bytes: nexus_wasm::MAX_MEMORY_BYTES,
+            instances: pool.instances,
+            concurrent: pool.concurrent,
+            warm: pool.warm,
+        }
+    }
+}
+
+impl WasmSettings {
+    /// Small pools, so that many servers fit one machine.
+    pub fn for_testing() -> Self {
+        Self { instances: 64, concurrent: 32, warm: 16, ..Self::default() }
+    }
+}
+
+/// The log, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// What is logged: a level, or directives as `info,nexus_core=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Human }
+    }
+}

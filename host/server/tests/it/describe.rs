@@ -1,0 +1,138 @@
+//! The description of the API, and that the API is as described.
+
+use serde_json::{Value, json};
+
+use crate::support::{Host, SHOUT};
+
+const METHODS: [&str; 3] = ["get", "post", "delete"];
+
+fn description() -> Value {
+    serde_json::from_str(&nexus_server::openapi_json()).unwrap()
+}
+
+fn operations(description: &Value) -> impl Iterator<Item = (String, &Value)> {
+    description["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        METHODS.iter().filter_map(move |method| Some((format!("{method} {path}"), item.get(*method)?)))
+    })
+}
+
+#[test]
+fn every_route_is_described() {
+    let description = description();
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1."));
+    let described: Vec<String> = operations(&description).map(|(name, _)| name).collect();
+    for route in [
+        "post /v1/apps/{app}/operations/{operation}",
+        "get /v1/executions",
+        "get /v1/executions/{id}",
+        "get /v1/apps",
+        "get /v1/apps/{app}",
+        "get /v1/apps/{app}/operations/{operation}/optimization",
+        "post /v1/apps/{app}/operations/{operation}/compile",
+        "post /v1/apps/{app}/operations/{operation}/promote",
+        "post /v1/apps/{app}/operations/{operation}/demote",
+        "get /v1/keys",
+        "post /v1/keys",
+        "delete /v1/keys/{id}",
+        "get /healthz",
+        "get /readyz",
+        "get /metrics",
+        "get /openapi.json",
+        "get /",
+    ] {
+        assert!(described.iter().any(|name| name == route), "{route} is missing");
+    }
+    assert_eq!(described.len(), 17, "{described:?}");
+}
+
+#[test]
+fn every_operation_is_described_in_full() {
+    let description = description();
+    assert_eq!(description["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    for (name, operation) in operations(&description) {
+        assert!(operation["operationId"].is_string() && operation["summary"].is_string(), "{name}");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name}");
+        for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
+            let problem = &response["content"]["application/problem+json"]["schema"]["$ref"];
+            assert_eq!(problem, "#/components/schemas/Problem", "{name} {status}");
+        }
+        if name.contains(" /v1/") {
+            assert_eq!(operation["security"], json!([{ "key": [] }]), "{name}");
+            assert!(responses.contains_key("401"), "{name}");
+        }
+        let told: Vec<&str> = operation["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let wanted: Vec<&str> = name.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+        assert_eq!(told, wanted, "{name}");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn walk(value: &Value, description: &Value, seen: &mut usize) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                    assert!(description.pointer(&reference[1..]).is_some(), "{reference}");
+                    *seen += 1;
+                }
+                fields.values().for_each(|field| walk(field, description, seen));
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, description, seen)),
+            _ => {}
+        }
+    }
+    let description = description();
+    let mut seen = 0;
+    walk(&description, &description, &mut seen);
+    assert!(seen > 20);
+    for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+        assert!(jsonschema::meta::is_valid(schema), "{name} is not a JSON Schema");
+    }
+}
+
+/// The schema of an answer, with the components that it refers to.
+fn schema(description: &Value, method: &str, path: &str, status: &str, media: &str) -> Value {
+    let schema = &description["paths"][path][method]["responses"][status]["content"][media]["schema"];
+    assert!(schema.is_object(), "{method} {path} {status} {media}");
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "allOf": [schema], "components": description["components"],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_as_described() {
+    let host = Host::start().await;
+    let call = host.shout("x").send().await.unwrap();
+    let id = call.headers()["x-nexus-execution"].to_str().unwrap().to_owned();
+    let description = host.json("/openapi.json").await;
+    assert_eq!(description, self::description());
+    let optimization = format!("{SHOUT}/optimization");
+    for (path, template) in [
+        ("/v1/executions", "/v1/executions"),
+        (&*format!("/v1/executions/{id}"), "/v1/executions/{id}"),
+        ("/v1/apps", "/v1/apps"),
+        ("/v1/apps/echo-desk", "/v1/apps/{app}"),
+        (&*optimization, "/v1/apps/{app}/operations/{operation}/optimization"),
+        ("/v1/keys", "/v1/keys"),
+        ("/healthz", "/healthz"),
+        ("/readyz", "/readyz"),
+        ("/", "/"),
+    ] {
+        let schema = schema(&description, "get", template, "200", "application/json");
+        let answer = host.json(path).await;
+        let wrong: Vec<_> =
+            jsonschema::validator_for(&schema).unwrap().iter_errors(&answer).map(|e| e.to_string()).collect();
+        assert!(wrong.is_empty(), "{path}: {wrong:?}");
+    }
+    let problem: Value = host.get("/v1/apps/nobody").send().await.unwrap().json().await.unwrap();
+    let schema = schema(&description, "get", "/v1/apps/{app}", "404", "application/problem+json");
+    assert!(jsonschema::is_valid(&schema, &problem), "{problem}");
+}

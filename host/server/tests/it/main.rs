@@ -1,0 +1,16 @@
+//! The server through a real socket, and the program as a program.
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod applications;
+mod describe;
+mod drain;
+mod errors;
+mod executions;
+mod keys;
+mod limits;
+mod local;
+mod optimization;
+mod program;
+mod restart;
+mod stream;
+mod support;

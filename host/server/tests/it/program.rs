@@ -1,0 +1,208 @@
+//! The program as a program.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{ShoutingEndpoint, break_app, write_app};
+
+fn nexus(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+    command.current_dir(dir).env_clear().args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    nexus(dir, arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A server as a process of its own.
+struct Served {
+    child: Child,
+    url: String,
+    first: Value,
+}
+
+impl Served {
+    fn start(dir: &Path, endpoint: &str) -> Self {
+        let settings = format!(
+            "data_dir: data\nlisten: 127.0.0.1:0\napps: apps\nmodels:\n  loud: {{ endpoint: \"{endpoint}\", model: m }}\n  \
+             coder: {{ endpoint: \"{endpoint}\", model: m }}\n"
+        );
+        std::fs::write(dir.join("nexus.yaml"), settings).unwrap();
+        let mut child = nexus(dir, &["serve", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let first: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Self { child, url: first["listening"].as_str().unwrap().to_owned(), first }
+    }
+
+    fn terminate(mut self) -> std::process::ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "it does not stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_call_and_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    write_app(&dir.path().join("apps"));
+    let endpoint = ShoutingEndpoint::start().await;
+    let (dir, endpoint) = (dir.path().to_owned(), endpoint.url.clone());
+    tokio::task::spawn_blocking(move || serve_call_and_stop_in(&dir, &endpoint)).await.unwrap();
+}
+
+fn serve_call_and_stop_in(dir: &Path, endpoint: &str) {
+    let served = Served::start(dir, endpoint);
+    let url = served.url.clone();
+    let key_file = served.first["admin_key_file"].as_str().unwrap();
+    assert!(Path::new(key_file).is_absolute());
+    let ask = |arguments: &[&str]| {
+        let arguments: Vec<&str> =
+            arguments.iter().copied().chain(["--url", &url, "--data-dir", "data", "--json"]).collect();
+        let output = run(dir, &arguments);
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code().unwrap(), value)
+    };
+    let (code, answer) = ask(&["call", "echo-desk", "shout", "--input", r#"{"text":"hi"}"#]);
+    assert_eq!((code, &answer["output"], &answer["path"]), (0, &json!({ "shout": "HI" }), &json!("model")));
+    let (code, problem) = ask(&["call", "echo-desk", "shuot", "--input", "{}"]);
+    assert_eq!((code, &problem["code"]), (1, &json!("unknown_operation")));
+    let (code, listed) = ask(&["executions", "list", "--app", "echo-desk"]);
+    assert_eq!((code, listed["executions"].as_array().unwrap().len()), (0, 1));
+    assert_eq!(
+        ask(&["executions", "show", answer["execution"].as_str().unwrap()]).1["output"],
+        json!({ "shout": "HI" })
+    );
+    assert_eq!(ask(&["apps", "list"]).1["apps"][0]["name"], "echo-desk");
+    assert_eq!(ask(&["jit", "status", "echo-desk"]).1[0]["state"], "profiling");
+    assert_eq!(ask(&["jit", "demote", "echo-desk", "shout"]).1["code"], "not_active");
+    let (_, created) = ask(&["key", "create", "--name", "x", "--scope", "apps:*:read", "--expires", "1h"]);
+    assert!(created["key"].as_str().unwrap().starts_with("nxs_"));
+    assert_eq!(
+        ask(&["key", "revoke", created["id"].as_str().unwrap()]),
+        (0, json!({ "id": created["id"], "revoked": true }))
+    );
+    assert!(ask(&["key", "list"]).1["keys"].as_array().unwrap().iter().any(|key| key["revoked_at"].is_string()));
+
+    let human =
+        run(dir, &["call", "echo-desk", "shout", "--input", r#"{"text":5}"#, "--url", &url, "--data-dir", "data"]);
+    let shown = text(&human.stderr);
+    assert_eq!(human.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("invalid_input") && shown.contains("/text") && !shown.contains('\u{1b}'), "{shown}");
+    let stranger = run(dir, &["apps", "list", "--url", &url, "--data-dir", "elsewhere"]);
+    assert_eq!(stranger.status.code(), Some(1));
+    assert!(text(&stranger.stderr).contains("nexus key create"), "{stranger:?}");
+
+    let mut streamed = nexus(dir, &["call", "echo-desk", "shout", "--stream", "--url", &url, "--data-dir", "data"]);
+    let mut streamed = streamed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    streamed.stdin.take().unwrap().write_all(br#"{"text":"piped"}"#).unwrap();
+    let streamed = streamed.wait_with_output().unwrap();
+    assert_eq!(text(&streamed.stdout).trim(), r#"{"shout":"PIPED"}"#, "{streamed:?}");
+    assert!(text(&streamed.stderr).contains("model"), "{streamed:?}");
+
+    assert!(served.terminate().success());
+    let gone = run(dir, &["apps", "list", "--url", &url]);
+    assert_eq!(gone.status.code(), Some(2));
+    assert!(text(&gone.stderr).contains("nexus serve"), "{gone:?}");
+}
+
+#[test]
+fn check_shows_five_faults_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = write_app(&dir.path().join("apps"));
+    let good = run(dir.path(), &["check", "apps"]);
+    assert_eq!(
+        (good.status.code(), text(&good.stdout).trim()),
+        (Some(0), "1 application, 1 operation, no faults"),
+        "{good:?}"
+    );
+    break_app(&app);
+    let shown = run(dir.path(), &["check", "apps"]);
+    assert_eq!(shown.status.code(), Some(1));
+    let report = text(&shown.stderr);
+    for word in ["descripton", "description", "txt.json", "text.json", "sometimes", "modle", "app.yaml:", "agreement"] {
+        assert!(report.contains(word), "{word}: {report}");
+    }
+    assert!(text(&shown.stdout).contains("faults"), "{shown:?}");
+    let listed = run(dir.path(), &["check", "apps/echo-desk", "--json"]);
+    assert_eq!(listed.status.code(), Some(1));
+    let faults: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    assert!(faults.len() >= 5, "{faults:#?}");
+    assert!(faults.iter().all(|fault| fault["line"].as_u64() >= Some(1) && fault["app"] == "echo-desk"));
+    assert_eq!(run(dir.path(), &["check", "nowhere"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_faulty_folder_is_shown_before_anything_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    break_app(&write_app(&dir.path().join("apps")));
+    let started = run(dir.path(), &["serve", "--apps", "apps", "--listen", "127.0.0.1:0"]);
+    assert_eq!(started.status.code(), Some(1), "{started:?}");
+    let report = text(&started.stderr);
+    for word in ["descripton", "txt.json", "sometimes", "modle", "nothing was imported"] {
+        assert!(report.contains(word), "{word}: {report}");
+    }
+    assert!(text(&started.stdout).is_empty());
+}
+
+#[test]
+fn bad_settings_end_it_before_a_port_is_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("nexus.yaml"), "listen: 127.0.0.1:0\nlimits:\n  body_byte: 5\n").unwrap();
+    let started = run(dir.path(), &["serve"]);
+    assert_eq!(started.status.code(), Some(2), "{started:?}");
+    assert!(text(&started.stderr).contains("nexus.yaml:3:3"), "{started:?}");
+    assert!(!dir.path().join("nexus-data").exists());
+    std::fs::remove_file(dir.path().join("nexus.yaml")).unwrap();
+    for arguments in [
+        &["serve", "--insecure-local", "--listen", "0.0.0.0:0"][..],
+        &["serve", "--set", "limits.bodies=1"],
+        &["serve", "--config", "nowhere.yaml"],
+        &["serve", "--nonsense"],
+        &["call", "one"],
+        &["apps", "list", "--url", "nonsense"],
+    ] {
+        let output = run(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn settings_are_shown_as_they_would_be_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = nexus(dir.path(), &["serve", "--print-config", "--set", "limits.drain=7s"]);
+    let shown = command.env("NEXUS_LIMITS__BODY_BYTES", "9").env("NEXUS_MASTER_KEY", "canary").output().unwrap();
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains("drain: 7s") && shown.contains("body_bytes: 9") && shown.contains("127.0.0.1:7070"),
+        "{shown}"
+    );
+    assert!(!shown.contains("canary"));
+    assert!(!dir.path().join("nexus-data").exists());
+}

@@ -1,0 +1,201 @@
+//! Counting, on the path of each call.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use nexus_model::{FallbackReason, NanoUsd, ServedBy, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    histogram::{Counts, Histogram},
+    snapshot::{ByPath, HostSnapshot},
+};
+
+/// Error codes counted apart; more are counted as `other`.
+const MAX_CODES: usize = 64;
+
+/// The counters of one operation. Recording takes no lock, but for an error's code.
+#[derive(Debug, Default)]
+pub struct OperationMetrics {
+    latency: ByPath<Histogram>,
+    fallbacks: [AtomicU64; FallbackReason::ALL.len()],
+    errors: RwLock<BTreeMap<String, AtomicU64>>,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    cost: AtomicU64,
+    agreed: AtomicU64,
+    disagreed: AtomicU64,
+    component_faults: AtomicU64,
+    model_repairs: AtomicU64,
+}
+
+impl OperationMetrics {
+    /// A call ended, well or not, on this path, so many microseconds after its arrival.
+    pub fn record_call(&self, path: ServedBy, duration_us: u64) {
+        self.latency.of(path).record(duration_us);
+    }
+
+    /// A call ended with this error. The code is a stable word; beyond 64 different ones, all others count as `other`.
+    pub fn record_error(&self, code: &str) {
+        if let Some(count) = self.errors.read().unwrap_or_else(PoisonError::into_inner).get(code) {
+            count.fetch_add(1, Relaxed);
+            return;
+        }
+        self.add_errors(code, 1);
+    }
+
+    fn add_errors(&self, code: &str, count: u64) {
+        let mut errors = self.errors.write().unwrap_or_else(PoisonError::into_inner);
+        let code = if errors.contains_key(code) || errors.len() < MAX_CODES { code } else { "other" };
+        errors.entry(code.to_owned()).or_default().fetch_add(count, Relaxed);
+    }
+
+    /// The component was asked and the model answered instead.
+    pub fn record_fallback(&self, reason: FallbackReason) {
+        self.fallbacks[position(reason)].fetch_add(1, Relaxed);
+    }
+
+    /// The model was used, for a call or an audit.
+    pub fn record_usage(&self, usage: &Usage) {
+        self.input_tokens.fetch_add(usage.input_tokens, Relaxed);
+        self.output_tokens.fetch_add(usage.output_tokens, Relaxed);
+        self.cost.fetch_add(usage.cost.0, Relaxed);
+    }
+
+    /// The model was asked again about a component's answer, and agreed or not.
+    pub fn record_audit(&self, agreed: bool) {
+        let counter = if agreed { &self.agreed } else { &self.disagreed };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// The component trapped or ran into its deadline or a limit.
+    pub fn record_component_fault(&self) {
+        self.component_faults.fetch_add(1, Relaxed);
+    }
+
+    /// The model's first answer failed the schema and was repaired.
+    pub fn record_model_repair(&self) {
+        self.model_repairs.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let errors = self.errors.read().unwrap_or_else(PoisonError::into_inner);
+        let fallbacks = FallbackReason::ALL.map(|reason| (reason, self.fallbacks[position(reason)].load(Relaxed)));
+        Totals {
+            latency: self.latency.map(Histogram::counts),
+            fallbacks: fallbacks.into_iter().filter(|(_, count)| *count > 0).collect(),
+            errors: errors.iter().map(|(code, count)| (code.clone(), count.load(Relaxed))).collect(),
+            input_tokens: self.input_tokens.load(Relaxed),
+            output_tokens: self.output_tokens.load(Relaxed),
+            cost: NanoUsd(self.cost.load(Relaxed)),
+            agreed: self.agreed.load(Relaxed),
+            disagreed: self.disagreed.load(Relaxed),
+            component_faults: self.component_faults.load(Relaxed),
+            model_repairs: self.model_repairs.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn add(&self, totals: &Totals) {
+        for path in [ServedBy::Component, ServedBy::Model] {
+            self.latency.of(path).add(totals.latency.of(path));
+        }
+        for (reason, count) in &totals.fallbacks {
+            self.fallbacks[position(*reason)].fetch_add(*count, Relaxed);
+        }
+        for (code, count) in &totals.errors {
+            self.add_errors(code, *count);
+        }
+        self.input_tokens.fetch_add(totals.input_tokens, Relaxed);
+        self.output_tokens.fetch_add(totals.output_tokens, Relaxed);
+        self.cost.fetch_add(totals.cost.0, Relaxed);
+        self.agreed.fetch_add(totals.agreed, Relaxed);
+        self.disagreed.fetch_add(totals.disagreed, Relaxed);
+        self.component_faults.fetch_add(totals.component_faults, Relaxed);
+        self.model_repairs.fetch_add(totals.model_repairs, Relaxed);
+    }
+}
+
+fn position(reason: FallbackReason) -> usize {
+    FallbackReason::ALL.iter().position(|other| *other == reason).unwrap_or(0)
+}
+
+/// An operation's counters at one moment, as they are stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Totals {
+    pub(crate) latency: ByPath<Counts>,
+    pub(crate) fallbacks: BTreeMap<FallbackReason, u64>,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cost: NanoUsd,
+    pub(crate) agreed: u64,
+    pub(crate) disagreed: u64,
+    pub(crate) component_faults: u64,
+    pub(crate) model_repairs: u64,
+}
+
+impl Totals {
+    pub(crate) fn calls(&self) -> ByPath<u64> {
+        self.latency.map(Counts::total)
+    }
+
+    /// What the component's answers would have cost, had the model given them: calls answered by the component times the
+    /// mean cost of what the model was asked (calls and audits). 0 while the model has not been asked.
+    pub(crate) fn saved(&self) -> NanoUsd {
+        let calls = self.calls();
+        let asked = u128::from(calls.model) + u128::from(self.agreed) + u128::from(self.disagreed);
+        let saved = (u128::from(self.cost.0) * u128::from(calls.component)).checked_div(asked).unwrap_or(0);
+        NanoUsd(u64::try_from(saved).unwrap_or(u64::MAX))
+    }
+}
+
+/// What the host counts over all operations.
+#[derive(Debug, Default)]
+pub struct HostMetrics {
+    in_flight: AtomicU64,
+    shed: AtomicU64,
+    executions_dropped: AtomicU64,
+}
+
+impl HostMetrics {
+    /// A request is being worked on, until the value is dropped.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// A request was turned away because too much was going on.
+    pub fn record_shed(&self) {
+        self.shed.fetch_add(1, Relaxed);
+    }
+
+    /// So many executions were not recorded because the queue was full.
+    pub fn record_executions_dropped(&self, count: u64) {
+        self.executions_dropped.fetch_add(count, Relaxed);
+    }
+
+    /// The counters as they are now.
+    pub fn snapshot(&self) -> HostSnapshot {
+        HostSnapshot {
+            in_flight: self.in_flight.load(Relaxed),
+            shed: self.shed.load(Relaxed),
+            executions_dropped: self.executions_dropped.load(Relaxed),
+        }
+    }
+}
+
+/// One request that is being worked on.
+#[derive(Debug)]
+pub struct InFlight(Arc<HostMetrics>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}

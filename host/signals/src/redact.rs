@@ -1,0 +1,205 @@
+//! What must not be in a log line.
+
+use std::borrow::Cow;
+
+const MASK: &str = "***";
+/// Shorter configured secrets would mask ordinary text.
+const MIN_SECRET: usize = 8;
+
+/// Masks secrets in text: keys of Nexus (`nxs_…`), keys of model providers (`sk-…`), bearer tokens, and values that are
+/// known to be secret.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Vec<String>,
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redactor").field("secrets", &self.secrets.len()).finish()
+    }
+}
+
+impl Redactor {
+    /// Masks these values too, plain and as they stand in JSON. Values under 8 characters are passed over.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut known = Vec::new();
+        for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET) {
+            let quoted = serde_json::Value::from(secret.as_str()).to_string();
+            known.push(quoted[1..quoted.len() - 1].to_owned());
+            known.push(secret);
+        }
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        known.dedup();
+        Self { secrets: known }
+    }
+
+    /// The text with each secret replaced by `***`; what tells the kind of a secret stays.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = Cow::Owned(text.replace(secret.as_str(), MASK));
+            }
+        }
+        match mask_tokens(&text) {
+            Some(masked) => Cow::Owned(masked),
+            None => text,
+        }
+    }
+}
+
+/// Masks what looks like a secret; `None` if nothing does.
+fn mask_tokens(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut masked = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while at < bytes.len() {
+        if let Some((start, end)) = secret_at(bytes, at) {
+            masked.push_str(&text[copied..start]);
+            masked.push_str(MASK);
+            (copied, at) = (end, end);
+        } else {
+            at += 1;
+        }
+    }
+    (copied > 0).then(|| masked + &text[copied..])
+}
+
+/// Where the secret of a token that begins at `at` begins and ends. All bounds lie beside ASCII characters.
+fn secret_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let rest = &bytes[at..];
+    let span = |skip: usize, least: usize, allowed: fn(u8) -> bool| {
+        let length = rest[skip..].iter().take_while(|byte| allowed(**byte)).count();
+        (length >= least).then_some((at + skip, at + skip + length))
+    };
+    match rest.first()? {
+        b'n' if rest.starts_with(b"nxs_") => span(4, 1, is_key_byte),
+        b's' if rest.starts_with(b"sk-") && !ends_in_word(&bytes[..at]) => span(3, 8, is_key_byte),
+        b'b' | b'B' if rest.len() > 6 && rest[..6].eq_ignore_ascii_case(b"bearer") => {
+            let blanks = rest[6..].iter().take_while(|byte| **byte == b' ').count();
+            if blanks == 0 { None } else { span(6 + blanks, 1, is_bearer_byte) }
+        }
+        _ => None,
+    }
+}
+
+/// Whether text ends within a word, so that what follows is a part of it (`task-…`). The last letter of a colour sequence
+/// or of an escape (`\n`, `\u001b`) is none.
+fn ends_in_word(before: &[u8]) -> bool {
+    let Some((last, rest)) = before.split_last() else { return false };
+    let parameters = rest.iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+    let colour = *last == b'm' && rest[..rest.len() - parameters].ends_with(b"\x1b[");
+    let escape = rest.ends_with(b"\\") || (before.len() >= 6 && before[before.len() - 6..].starts_with(b"\\u"));
+    last.is_ascii_alphanumeric() && !colour && !escape
+}
+
+fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+/// The characters of a bearer token (RFC 6750, `b64token`).
+fn is_bearer_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// Writes control characters, and characters that change the direction of text, as escapes that JSON knows too, so that
+/// one event stays one line and a terminal shows what is there. A line end at the very end stays; with `colour`, so do
+/// colour sequences.
+pub fn escape_controls(line: &str, colour: bool) -> Cow<'_, str> {
+    let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+    if !body.contains(is_unsafe) {
+        return Cow::Borrowed(line);
+    }
+    let mut escaped = String::with_capacity(line.len() + 16);
+    let mut rest = body;
+    while let Some(c) = rest.chars().next() {
+        let sequence = if colour { colour_sequence(rest) } else { 0 };
+        if sequence > 0 {
+            escaped.push_str(&rest[..sequence]);
+            rest = &rest[sequence..];
+            continue;
+        }
+        match c {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            c if is_unsafe(c) => escaped.extend(format!("\\u{:04x}", u32::from(c)).chars()),
+            c => escaped.push(c),
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    escaped.push_str(end);
+    Cow::Owned(escaped)
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The length of the colour sequence (`ESC [ … m`) that the text begins with; 0 if it begins with none.
+fn colour_sequence(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\u{1b}[") else { return 0 };
+    let length = parameters.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    if parameters.as_bytes().get(length) == Some(&b'm') { 2 + length + 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Redactor, escape_controls};
+
+    #[test]
+    fn tokens_are_masked() {
+        let redactor = Redactor::new(["hunter2-hunter2".to_owned(), "a\"quoted\"one".to_owned(), "short".to_owned()]);
+        for (text, expected) in [
+            ("key nxs_0aZ-9_x end", "key nxs_*** end"),
+            ("k=nxs_1,nxs_2", "k=nxs_***,nxs_***"),
+            ("sk-proj-abcdEFGH1234 is bad", "sk-*** is bad"),
+            (r#"{"api_key":"sk-ant-12345678"}"#, r#"{"api_key":"sk-***"}"#),
+            ("Authorization: Bearer abc.def~+/=", "Authorization: Bearer ***"),
+            ("authorization: bEARER   x", "authorization: bEARER   ***"),
+            ("password hunter2-hunter2!", "password ***!"),
+            (r#"{"p":"a\"quoted\"one"}"#, r#"{"p":"***"}"#),
+            ("a risk-assessment-report, task-12345678", "a risk-assessment-report, task-12345678"),
+            ("the bearers' sk-short", "the bearers' sk-short"),
+            ("\u{1b}[1;3msk-abcdefgh \u{1b}[0mBearer x", "\u{1b}[1;3msk-*** \u{1b}[0mBearer ***"),
+            (r"a\nsk-abcdefgh \u001bsk-abcdefgh\nBearer x", r"a\nsk-*** \u001bsk-***\nBearer ***"),
+            ("short ünïcode nxs_", "short ünïcode nxs_"),
+        ] {
+            assert_eq!(redactor.redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        for (line, colour, expected) in [
+            ("plain\n", false, "plain\n"),
+            ("a\nFAKE INFO line\r\n", false, "a\\nFAKE INFO line\\r\n"),
+            ("\u{1b}[31mred\u{1b}[0m\n", true, "\u{1b}[31mred\u{1b}[0m\n"),
+            ("\u{1b}[31mred\n", false, "\\u001b[31mred\n"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}\n", true, "\\u001b[2J\\u001b]0;title\\u0007\n"),
+            ("\u{9b}2J \u{202e}evil\n", true, "\\u009b2J \\u202eevil\n"),
+        ] {
+            assert_eq!(escape_controls(line, colour), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_gets_through(before in ".*", key in "[A-Za-z0-9_-]{8,60}", after in "[^A-Za-z0-9_-].*") {
+            let line = format!("{before}nxs_{key}{after}");
+            let redacted = Redactor::default().redact(&line).into_owned();
+            let leaked = format!("nxs_{key}");
+            prop_assert!(!redacted.contains(&leaked), "{redacted}");
+        }
+
+        #[test]
+        fn no_control_character_gets_through(line in "(.|\n|\r|\u{1b})*") {
+            let escaped = escape_controls(&line, false).into_owned();
+            let body = escaped.strip_suffix('\n').unwrap_or(&escaped);
+            prop_assert!(!body.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Metrics survive a restart and read well.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and shows its figures")]
+
+use std::collections::BTreeMap;
+
+use nexus_model::{
+    Batch, Durability, Entry, FallbackReason, Key, NanoUsd, OperationRef, RuntimeStore, ServedBy, StoreError, Usage,
+};
+use nexus_signals::MetricCollector;
+use nexus_state::memory::MemoryRuntime;
+use proptest::prelude::*;
+use time::{Duration, OffsetDateTime, macros::datetime};
+
+const NOW: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
+
+fn operation(name: &str) -> OperationRef {
+    OperationRef { app: "support".parse().unwrap(), operation: name.parse().unwrap() }
+}
+
+fn record(collector: &MetricCollector, name: &str) {
+    let metrics = collector.operation(&operation(name));
+    for micros in [200, 300, 400] {
+        metrics.record_call(ServedBy::Component, micros);
+    }
+    metrics.record_call(ServedBy::Model, 800_000);
+    metrics.record_usage(&Usage { input_tokens: 100, output_tokens: 20, cost: NanoUsd(6_000) });
+    metrics.record_usage(&Usage { input_tokens: 90, output_tokens: 10, cost: NanoUsd(4_000) });
+    metrics.record_audit(true);
+    metrics.record_fallback(FallbackReason::Trap);
+    metrics.record_component_fault();
+    metrics.record_model_repair();
+    metrics.record_error("model_\"timeout\"\n");
+}
+
+#[test]
+fn a_snapshot_holds_what_was_recorded() {
+    let collector = MetricCollector::new();
+    assert_eq!(collector.snapshot(&operation("classify")), None);
+    record(&collector, "classify");
+    let snapshot = collector.snapshot(&operation("classify")).unwrap();
+    assert_eq!((snapshot.calls.component, snapshot.calls.model), (3, 1));
+    assert!(snapshot.latency.component.p50_us.abs_diff(300) * 16 <= 300, "{:?}", snapshot.latency);
+    assert_eq!((snapshot.tokens.input, snapshot.tokens.output), (190, 30));
+    assert_eq!((snapshot.cost, snapshot.saved), (NanoUsd(10_000), NanoUsd(15_000)));
+    assert_eq!(snapshot.audits.agreement, Some(1.0));
+    assert_eq!(snapshot.fallbacks, BTreeMap::from([(FallbackReason::Trap, 1)]));
+    let shown = serde_json::to_value(&snapshot).unwrap();
+    assert_eq!((&shown["app"], &shown["fallbacks"]["trap"]), (&"support".into(), &1.into()));
+}
+
+#[tokio::test]
+async fn totals_and_windows_survive_a_restart() {
+    let store = MemoryRuntime::default();
+    let before = MetricCollector::new();
+    record(&before, "classify");
+    record(&before, "route");
+    before.flush(&store, NOW - Duration::minutes(1)).await.unwrap();
+    record(&before, "classify");
+    before.flush(&store, NOW).await.unwrap();
+
+    let after = MetricCollector::new();
+    after.restore(&store).await.unwrap();
+    assert_eq!(after.snapshots(), before.snapshots());
+    assert_eq!(after.windows(&operation("classify"), NOW), before.windows(&operation("classify"), NOW));
+
+    after.flush(&Broken, NOW).await.expect("nothing has changed, so nothing is written");
+    record(&after, "classify");
+    assert!(after.flush(&Broken, NOW).await.is_err());
+    after.flush(&store, NOW).await.unwrap();
+    let calls: Vec<_> = after.windows(&operation("classify"), NOW).iter().map(|w| w.calls.component).collect();
+    assert_eq!(calls, [3, 6], "the minute of the restart goes on");
+
+    after.forget(&store, &operation("route")).await.unwrap();
+    let last = MetricCollector::new();
+    last.restore(&store).await.unwrap();
+    assert_eq!(last.snapshots(), after.snapshots());
+}
+
+/// A store that is out of reach.
+struct Broken;
+
+#[async_trait::async_trait]
+impl RuntimeStore for Broken {
+    async fn get(&self, _: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn write(&self, _: Batch, _: Durability) -> Result<(), StoreError> {
+        Err(out_of_reach())
+    }
+    async fn compare_and_set(
+        &self,
+        _: &Key,
+        _: Option<&[u8]>,
+        _: Vec<u8>,
+        _: Option<std::time::Duration>,
+    ) -> Result<bool, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn increment(&self, _: &Key, _: i64, _: Option<std::time::Duration>) -> Result<i64, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn list(&self, _: &Key, _: Option<&str>, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn list_newest(&self, _: &Key, _: Option<&str>, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn expire(&self, _: &Key, _: std::time::Duration) -> Result<bool, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn append(&self, _: &Key, _: Vec<u8>, _: usize) -> Result<String, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn read(&self, _: &Key, _: Option<&str>, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        Err(out_of_reach())
+    }
+}
+
+fn out_of_reach() -> StoreError {
+    StoreError::Unavailable("gone".into())
+}
+
+#[test]
+fn prometheus_reads_it() {
+    let collector = MetricCollector::new();
+    record(&collector, "classify");
+    let in_flight = collector.host().begin();
+    collector.host().record_shed();
+    collector.host().record_executions_dropped(7);
+    let samples = parse(&collector.prometheus());
+    let of = |name: &str| samples.get(name).copied().unwrap_or_else(|| panic!("no {name} in {samples:#?}"));
+    let near = |name: &str, value: f64| assert!((of(name) - value).abs() < 1e-9, "{name}: {}", of(name));
+    let labels = r#"app="support",operation="classify""#;
+
+    near(&format!("nexus_operation_calls_total{{{labels},path=\"component\"}}"), 3.0);
+    near(&format!("nexus_operation_calls_total{{{labels},path=\"model\"}}"), 1.0);
+    near(&format!("nexus_operation_errors_total{{{labels},code=\"model_\\\"timeout\\\"\\n\"}}"), 1.0);
+    near(&format!("nexus_operation_fallbacks_total{{{labels},reason=\"trap\"}}"), 1.0);
+    near(&format!("nexus_operation_duration_seconds_sum{{{labels},path=\"component\"}}"), 0.0009);
+    near(&format!("nexus_operation_duration_seconds_bucket{{le=\"0.000256\",{labels},path=\"component\"}}"), 1.0);
+    near(&format!("nexus_operation_duration_seconds_bucket{{le=\"+Inf\",{labels},path=\"component\"}}"), 3.0);
+    near(&format!("nexus_operation_tokens_total{{{labels},direction=\"input\"}}"), 190.0);
+    near(&format!("nexus_operation_cost_usd_total{{{labels}}}"), 0.000_01);
+    near(&format!("nexus_operation_saved_usd{{{labels}}}"), 0.000_015);
+    near(&format!("nexus_operation_audits_total{{{labels},result=\"agreed\"}}"), 1.0);
+    near("nexus_requests_in_flight", 1.0);
+    near("nexus_requests_shed_total", 1.0);
+    near("nexus_executions_dropped_total", 7.0);
+    drop(in_flight);
+    assert_eq!(collector.host().snapshot().in_flight, 0);
+}
+
+/// Reads the text format strictly enough to notice a broken line: sample → value.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let samples = text.lines().filter(|line| !line.starts_with("# "));
+    samples
+        .map(|line| {
+            let (sample, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("broken line {line:?}"));
+            (sample.to_owned(), value.parse().unwrap_or_else(|_| panic!("broken value {line:?}")))
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_codes_the_text_stays_whole(codes in prop::collection::vec(".*", 0..100)) {
+        let collector = MetricCollector::new();
+        let metrics = collector.operation(&operation("classify"));
+        for code in codes {
+            metrics.record_error(&format!("{code}\u{e000}"));
+        }
+        let text = collector.prometheus().replace(|c: char| c.is_control() && c != '\n', "");
+        let errors = parse(&text).into_iter().filter(|(name, _)| name.starts_with("nexus_operation_errors_total"));
+        let counted: Vec<_> = errors.map(|(_, count)| count).collect();
+        prop_assert!(counted.len() <= 65);
+    }
+}
+
+#[test]
+fn recording_is_cheap_and_exact_under_threads() {
+    let collector = MetricCollector::new();
+    let metrics = collector.operation(&operation("classify"));
+    let started = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for micros in 0..100_000 {
+                    metrics.record_call(ServedBy::Component, micros);
+                }
+            });
+        }
+    });
+    let rate = 400_000.0 / started.elapsed().as_secs_f64();
+    assert_eq!(collector.snapshot(&operation("classify")).unwrap().calls.component, 400_000);
+    eprintln!("{rate:.0} calls recorded per second, by 4 threads");
+    assert!(rate > 500_000.0, "{rate:.0} calls/s");
+}

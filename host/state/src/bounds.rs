@@ -1,0 +1,54 @@
+//! How large things may be.
+
+/// The most files of an application.
+pub(crate) const MAX_FILES: usize = 2_000;
+/// The most folders of an application, links that lead to one again counted each time.
+const MAX_FOLDERS: usize = 2_000;
+/// The most bytes of an application's files together.
+pub(crate) const MAX_APP_BYTES: u64 = 64 << 20;
+/// The most bytes of one file.
+pub(crate) const MAX_FILE_BYTES: u64 = 16 << 20;
+/// The deepest nesting of folders.
+pub(crate) const MAX_DEPTH: usize = 32;
+/// The longest key of the runtime store, in bytes.
+pub(crate) const MAX_KEY_BYTES: usize = 1 << 10;
+/// The largest value of the runtime store, in bytes.
+pub(crate) const MAX_VALUE_BYTES: usize = 8 << 20;
+
+/// Counts the files and bytes of an application while they are read.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    files: usize,
+    folders: usize,
+    bytes: u64,
+}
+
+impl Tally {
+    /// Counts one more folder, `depth` folders below the application's. `Err` says which bound it breaks.
+    pub(crate) fn enter(&mut self, depth: usize) -> Result<(), String> {
+        self.folders += 1;
+        if depth > MAX_DEPTH {
+            return Err(format!("folders are nested more than {MAX_DEPTH} deep"));
+        }
+        if self.folders > MAX_FOLDERS {
+            return Err(format!("the application has more than {MAX_FOLDERS} folders"));
+        }
+        Ok(())
+    }
+
+    /// Counts one more file. `Err` says which bound it breaks.
+    pub(crate) fn add(&mut self, bytes: u64) -> Result<(), String> {
+        if bytes > MAX_FILE_BYTES {
+            return Err(format!("the file has {bytes} bytes, at most {MAX_FILE_BYTES} are allowed"));
+        }
+        self.files += 1;
+        self.bytes += bytes;
+        if self.files > MAX_FILES {
+            return Err(format!("the application has more than {MAX_FILES} files"));
+        }
+        if self.bytes > MAX_APP_BYTES {
+            return Err(format!("the application's files have more than {MAX_APP_BYTES} bytes together"));
+        }
+        Ok(())
+    }
+}

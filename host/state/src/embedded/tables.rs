@@ -1,0 +1,168 @@
+//! What the file holds, and the changes that a write transaction makes to it.
+
+use nexus_model::StoreError;
+use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::unavailable;
+
+/// Key → deadline (8 bytes, big endian, Unix milliseconds) and value.
+pub(super) const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+/// Deadline and key of each entry that has a deadline, to find what has expired.
+pub(super) const DEADLINES: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("deadlines");
+/// Stream and id → value.
+pub(super) const STREAMS: TableDefinition<'_, (&[u8], &str), &[u8]> = TableDefinition::new("streams");
+/// Stream → the last id (milliseconds, number) and how many entries there are.
+const TAILS: TableDefinition<'_, &[u8], (u64, u64, u64)> = TableDefinition::new("tails");
+
+/// The deadline of what never expires.
+pub(super) const FOREVER: u64 = u64::MAX;
+/// Ids of one millisecond.
+const IDS_PER_MILLI: u64 = 1_000_000;
+
+/// A value that has not expired.
+pub(super) struct Record {
+    pub(super) deadline: u64,
+    pub(super) value: Vec<u8>,
+}
+
+/// Splits a stored record into deadline and value.
+pub(super) fn decode(record: &[u8]) -> (u64, &[u8]) {
+    record.split_first_chunk().map_or((FOREVER, record), |(deadline, value)| (u64::from_be_bytes(*deadline), value))
+}
+
+/// Makes the tables, so that readers find them.
+pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    drop(Tables::open(&transaction, 0)?);
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The tables within one write transaction.
+pub(super) struct Tables<'txn> {
+    entries: Table<'txn, &'static [u8], &'static [u8]>,
+    deadlines: Table<'txn, (u64, &'static [u8]), ()>,
+    streams: Table<'txn, (&'static [u8], &'static str), &'static [u8]>,
+    tails: Table<'txn, &'static [u8], (u64, u64, u64)>,
+    now: u64,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(super) fn open(transaction: &'txn WriteTransaction, now: u64) -> Result<Self, redb::Error> {
+        Ok(Self {
+            entries: transaction.open_table(ENTRIES)?,
+            deadlines: transaction.open_table(DEADLINES)?,
+            streams: transaction.open_table(STREAMS)?,
+            tails: transaction.open_table(TAILS)?,
+            now,
+        })
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Record>, StoreError> {
+        let Some(record) = self.entries.get(key).map_err(storage)? else { return Ok(None) };
+        let (deadline, value) = decode(record.value());
+        Ok((self.now < deadline).then(|| Record { deadline, value: value.to_vec() }))
+    }
+
+    pub(super) fn set(&mut self, key: &[u8], value: &[u8], deadline: u64) -> Result<(), StoreError> {
+        let mut record = Vec::with_capacity(8 + value.len());
+        record.extend_from_slice(&deadline.to_be_bytes());
+        record.extend_from_slice(value);
+        let old = self.entries.insert(key, &*record).map_err(storage)?.map(|old| decode(old.value()).0);
+        self.move_deadline(key, old, deadline)
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let old = self.entries.remove(key).map_err(storage)?.map(|old| decode(old.value()).0);
+        self.move_deadline(key, old, FOREVER)
+    }
+
+    fn move_deadline(&mut self, key: &[u8], old: Option<u64>, new: u64) -> Result<(), StoreError> {
+        if let Some(old) = old.filter(|old| *old != FOREVER && *old != new) {
+            self.deadlines.remove((old, key)).map_err(storage)?;
+        }
+        if new != FOREVER {
+            self.deadlines.insert((new, key), ()).map_err(storage)?;
+        }
+        Ok(())
+    }
+
+    /// Removes expired entries, at most `limit`; says how many.
+    pub(super) fn sweep(&mut self, limit: usize) -> Result<usize, StoreError> {
+        for swept in 0..limit {
+            let due = match self.deadlines.first().map_err(storage)? {
+                Some((first, _)) if first.value().0 <= self.now => first.value().1.to_vec(),
+                _ => return Ok(swept),
+            };
+            self.remove(&due)?;
+        }
+        Ok(limit)
+    }
+
+    pub(super) fn append(&mut self, stream: &[u8], value: &[u8], keep: usize) -> Result<String, StoreError> {
+        let tail = self.tails.get(stream).map_err(storage)?.map(|tail| tail.value());
+        let (milli, number) = next_id(tail.map(|(milli, number, _)| (milli, number)), self.now);
+        let id = format!("{milli:013}-{number:06}");
+        self.streams.insert((stream, &*id), value).map_err(storage)?;
+        let count = tail.map_or(0, |(_, _, count)| count) + 1;
+        let left = self.trim(stream, count, keep as u64)?;
+        self.tails.insert(stream, (milli, number, left)).map_err(storage)?;
+        Ok(id)
+    }
+
+    /// Removes the oldest entries of a stream of `count` until `keep` are left; says how many are.
+    fn trim(&mut self, stream: &[u8], count: u64, keep: u64) -> Result<u64, StoreError> {
+        for _ in keep..count {
+            let oldest = match self.streams.range((stream, "")..(stream, LAST_ID)).map_err(storage)?.next() {
+                Some(entry) => entry.map_err(storage)?.0.value().1.to_owned(),
+                None => return Ok(0),
+            };
+            self.streams.remove((stream, &*oldest)).map_err(storage)?;
+        }
+        Ok(count.min(keep))
+    }
+}
+
+/// Greater than every id of a stream.
+pub(super) const LAST_ID: &str = "~";
+
+/// The id after `last`, never smaller than it, whatever the clock says.
+fn next_id(last: Option<(u64, u64)>, now: u64) -> (u64, u64) {
+    match last {
+        Some((milli, number)) if milli >= now && number + 1 < IDS_PER_MILLI => (milli, number + 1),
+        Some((milli, _)) if milli >= now => (milli + 1, 0),
+        _ => (now, 0),
+    }
+}
+
+/// The sum of a stored decimal number and `by`; `None` where there is no number, or no room for the sum.
+pub(super) fn sum(stored: Option<&[u8]>, by: i64) -> Option<i64> {
+    let stored = stored.map_or(Some(0), |text| std::str::from_utf8(text).ok()?.parse::<i64>().ok())?;
+    stored.checked_add(by)
+}
+
+fn storage(error: redb::StorageError) -> StoreError {
+    unavailable(&error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{next_id, sum};
+
+    #[test]
+    fn ids_grow_when_the_clock_stands_still_or_goes_back() {
+        assert_eq!(next_id(None, 5), (5, 0));
+        assert_eq!(next_id(Some((5, 0)), 9), (9, 0));
+        assert_eq!(next_id(Some((5, 0)), 5), (5, 1));
+        assert_eq!(next_id(Some((5, 7)), 2), (5, 8));
+        assert_eq!(next_id(Some((5, 999_999)), 5), (6, 0));
+    }
+
+    #[test]
+    fn sums_refuse_text_and_overflow() {
+        assert_eq!(sum(None, -3), Some(-3));
+        assert_eq!(sum(Some(b"40"), 2), Some(42));
+        assert_eq!(sum(Some(b"4x"), 2), None);
+        assert_eq!(sum(Some(b"9223372036854775807"), 1), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! Why a store could not be opened.
+
+use std::{io, path::PathBuf};
+
+/// A store was not opened. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the file.
+    #[error(
+        "`{}` is in use by another Nexus host: stop that host, or start this one with a data directory of its own",
+        .path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is there but is no store, or a damaged one.
+    #[error(
+        "`{}` is damaged or is not a runtime store: restore it from a backup, or move it away to start empty",
+        .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// The repository is there but is no repository, or a damaged one.
+    #[error(
+        "`{}` is damaged or is not a Git repository: run `git fsck` there, restore it from a backup or a clone, or move \
+         it away to start empty",
+        .path.display()
+    )]
+    Repository {
+        /// The repository's folder.
+        path: PathBuf,
+        /// What was found.
+        #[source]
+        source: git2::Error,
+    },
+    /// The file system refused.
+    #[error("`{}` cannot be opened", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,121 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use git2::{ObjectType, Oid};
+use nexus_model::{
+    AppName, Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Revision, Snapshot,
+};
+
+/// A [`DefinitionStore`] in memory.
+#[derive(Debug, Default)]
+pub struct MemoryDefinitions {
+    branches: Mutex<Branches>,
+}
+
+#[derive(Debug, Default)]
+struct Branches {
+    commits: u64,
+    head: Option<String>,
+    apps: BTreeMap<AppName, FileTree>,
+    code: BTreeMap<AppName, (String, FileTree)>,
+}
+
+impl Branches {
+    fn next_commit(&mut self) -> String {
+        self.commits += 1;
+        format!("{:040x}", self.commits)
+    }
+}
+
+impl MemoryDefinitions {
+    fn branches(&self) -> MutexGuard<'_, Branches> {
+        self.branches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl DefinitionStore for MemoryDefinitions {
+    async fn head(&self) -> Result<Option<String>, DefinitionError> {
+        Ok(self.branches().head.clone())
+    }
+
+    async fn apps(&self) -> Result<BTreeMap<AppName, Revision>, DefinitionError> {
+        let branches = self.branches();
+        let apps = branches.apps.iter().filter(|(_, files)| files.contains_key("app.yaml"));
+        apps.map(|(app, files)| Ok((app.clone(), revision(files)?))).collect()
+    }
+
+    async fn read(&self, app: &AppName) -> Result<Option<Snapshot>, DefinitionError> {
+        let files = self.branches().apps.get(app).cloned();
+        files.map(|files| Ok(Snapshot { revision: revision(&files)?, files })).transpose()
+    }
+
+    async fn replace(
+        &self,
+        app: &AppName,
+        files: FileTree,
+        expected: Expected,
+        _author: &Author,
+        _message: &str,
+    ) -> Result<Revision, CommitError> {
+        let mut branches = self.branches();
+        let actual = branches.apps.get(app).map(revision).transpose()?;
+        let holds = match &expected {
+            Expected::Any => true,
+            Expected::Absent => actual.is_none(),
+            Expected::Revision(revision) => actual.as_ref() == Some(revision),
+        };
+        if !holds {
+            return Err(CommitError::Conflict { actual });
+        }
+        let wanted = revision(&files)?;
+        let unchanged = actual.as_ref() == Some(&wanted) || (actual.is_none() && files.is_empty());
+        if !unchanged {
+            branches.head = Some(branches.next_commit());
+            if files.is_empty() {
+                branches.apps.remove(app);
+            } else {
+                branches.apps.insert(app.clone(), files);
+            }
+        }
+        Ok(wanted)
+    }
+
+    async fn commit_code(&self, app: &AppName, files: FileTree, _message: &str) -> Result<String, DefinitionError> {
+        let mut branches = self.branches();
+        let commit = branches.next_commit();
+        let (tip, code) = branches.code.entry(app.clone()).or_default();
+        let unchanged = !tip.is_empty() && files.iter().all(|(path, content)| code.get(path) == Some(content));
+        if !unchanged {
+            code.extend(files);
+            *tip = commit;
+        }
+        Ok(tip.clone())
+    }
+
+    async fn read_code(&self, app: &AppName, folder: &str) -> Result<FileTree, DefinitionError> {
+        let prefix = match folder.trim_matches('/') {
+            "" => String::new(),
+            folder => format!("{folder}/"),
+        };
+        let branches = self.branches();
+        let files = branches.code.get(app).into_iter().flat_map(|(_, files)| files);
+        let below = files.filter_map(|(path, content)| Some((path.strip_prefix(&prefix)?.to_owned(), content.clone())));
+        Ok(below.collect())
+    }
+}
+
+/// Equal files, equal revision. Not the id that Git would give.
+fn revision(files: &FileTree) -> Result<Revision, DefinitionError> {
+    let mut listing = Vec::new();
+    for (path, content) in files {
+        listing.extend_from_slice(format!("{path}\0{}\0", content.len()).as_bytes());
+        listing.extend_from_slice(content);
+    }
+    let id = Oid::hash_object(ObjectType::Blob, &listing)
+        .map_err(|error| DefinitionError { step: "hash the files", reason: error.message().to_owned() })?;
+    Ok(Revision::from(id.to_string()))
+}

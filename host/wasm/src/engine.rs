@@ -1,0 +1,167 @@
+//! The two engines and the clock that interrupts their guests.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nexus_model::ComponentKind;
+use sha2::{Digest, Sha256};
+use wasmtime::{
+    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
+};
+
+use crate::config::{MAX_MEMORY_BYTES, PoolSize};
+
+/// How often a running guest is interrupted, so that others get their turn.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// A component may have this many core instances, memories and tables. Components from Python have 14 core instances.
+pub(crate) const MAX_CORE_INSTANCES: u32 = 64;
+pub(crate) const MAX_MEMORIES: u32 = 10;
+pub(crate) const MAX_TABLES: u32 = 10;
+
+/// How many tables the pool has for each memory: a component made by `wit-component` has a main and a shim table.
+pub(crate) const TABLES_PER_MEMORY: u32 = 3;
+
+/// Linear memory and table pages that stay resident between two calls in a slot of the pool.
+const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+const STACK_KEEP_RESIDENT: usize = 64 << 10;
+const MEMORY_GUARD: u64 = 32 << 20;
+
+/// A compile child never has two.
+const ONE_INSTANCE: PoolSize = PoolSize { instances: 1, concurrent: 1, warm: 0 };
+
+/// Name of the engine for components of `kind`, in logs and in identifiers.
+pub(crate) fn name(kind: ComponentKind) -> &'static str {
+    match kind {
+        ComponentKind::Generated => "generated",
+        ComponentKind::Plugin => "plugins",
+    }
+}
+
+/// The settings of the engine for `kind`. All that decides the machine code depends on `kind` alone, so that a compile
+/// child with a small `pool` makes code for the host's large one.
+pub(crate) fn config(kind: ComponentKind, pool: PoolSize, pages: Enabled) -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true).consume_fuel(kind == ComponentKind::Generated);
+    config
+        .concurrency_support(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_relaxed_simd(false)
+        .shared_memory(false);
+    if kind == ComponentKind::Generated {
+        config.cranelift_nan_canonicalization(true);
+    }
+    config.memory_init_cow(true).memory_reservation(MAX_MEMORY_BYTES as u64).memory_guard_size(MEMORY_GUARD);
+    // Nobody looks at the frames of a guest, and without the tables for it code is smaller and faster to make.
+    config.wasm_backtrace_max_frames(None).generate_address_map(false).native_unwind_info(false);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(pool, pages)));
+    config
+}
+
+fn pooling(size: PoolSize, pages: Enabled) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(size.instances)
+        .total_core_instances(size.instances.saturating_mul(MAX_CORE_INSTANCES))
+        .total_memories(size.instances)
+        .total_tables(size.instances.saturating_mul(TABLES_PER_MEMORY))
+        .total_stacks(size.instances)
+        .total_gc_heaps(0)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .max_memory_size(MAX_MEMORY_BYTES)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .max_unused_warm_slots(size.warm)
+        .pagemap_scan(pages);
+    pool
+}
+
+/// The engine of a host: its pool is as large as `pool` says. Where the kernel cannot scan page maps (before 6.7), the
+/// pool does without.
+pub(crate) fn host_engine(kind: ComponentKind, pool: PoolSize) -> wasmtime::Result<Engine> {
+    Engine::new(&config(kind, pool, Enabled::Auto))
+}
+
+/// The engine of a compile child. `functions` holds the machine code of functions seen before.
+pub(crate) fn compile_engine(kind: ComponentKind, functions: Option<Arc<dyn CacheStore>>) -> wasmtime::Result<Engine> {
+    let mut config = config(kind, ONE_INSTANCE, Enabled::No);
+    if let Some(functions) = functions {
+        config.enable_incremental_compilation(functions)?;
+    }
+    Engine::new(&config)
+}
+
+/// The engine on which a compile child runs the top level of generated code, once: compiling fast counts for more than
+/// running fast.
+pub(crate) fn snapshot_engine() -> wasmtime::Result<Engine> {
+    let mut config = config(ComponentKind::Generated, ONE_INSTANCE, Enabled::No);
+    config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    Engine::new(&config)
+}
+
+/// Identifies all that machine code depends on: wasmtime's version, the target and its features, the settings.
+/// SHA-256.
+pub(crate) fn configuration_id(engine: &Engine) -> [u8; 32] {
+    struct Sha(Sha256);
+    impl std::hash::Hasher for Sha {
+        fn finish(&self) -> u64 {
+            0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut hasher = Sha(Sha256::new());
+    std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hasher);
+    hasher.0.finalize().into()
+}
+
+/// A thread that advances the epoch of some engines every [`TICK`]. Ends when dropped.
+pub(crate) struct EpochTicker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EpochTicker {
+    pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = thread::Builder::new().name("wasm-epoch".into()).stack_size(64 << 10).spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                thread::sleep(TICK);
+                engines.iter().for_each(Engine::increment_epoch);
+            }
+        })?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for EpochTicker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Ends within a tick; a panic in it has been reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for EpochTicker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EpochTicker")
+    }
+}

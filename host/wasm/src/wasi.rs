@@ -1,0 +1,223 @@
+//! Inert WASI: every component may import it, and gains nothing by it.
+//!
+//! The environment, the arguments and standard input are empty, no folder is open, sockets are denied, clocks stand
+//! still, random is a fixed sequence, and what is written to standard output or error goes to the log, cut short.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime::{
+    Engine,
+    component::{Linker, ResourceTable},
+};
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult, pipe::MemoryInputPipe},
+    random::Deterministic,
+};
+
+use crate::{config::GuestLimits, limits::StoreLimits};
+
+/// The interfaces of WASI 0.2 that are linked, without their version.
+pub(crate) const INTERFACES: [&str; 27] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
+
+/// The wall clock stands at 2000-01-01T00:00:00Z.
+const WALL_CLOCK: Duration = Duration::from_hours(24 * 10_957);
+
+/// What random gives, over and over: the first digits of π in hexadecimal.
+const RANDOM: [u8; 16] =
+    [0x24, 0x3f, 0x6a, 0x88, 0x85, 0xa3, 0x08, 0xd3, 0x13, 0x19, 0x8a, 0x2e, 0x03, 0x70, 0x73, 0x44];
+
+/// How much a guest may hand over in one write.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// What one store carries.
+pub(crate) struct GuestState {
+    pub(crate) limits: StoreLimits,
+    settings: GuestLimits,
+    table: ResourceTable,
+    stdin: Bytes,
+    /// Made on first use: most calls of most components never look at WASI.
+    wasi: Option<(WasiCtx, Captured, Captured)>,
+}
+
+impl GuestState {
+    pub(crate) fn new(settings: &GuestLimits) -> Self {
+        Self::with_stdin(settings, Bytes::new())
+    }
+
+    pub(crate) fn with_stdin(settings: &GuestLimits, stdin: Bytes) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(settings.resources);
+        Self { limits: StoreLimits::new(settings), settings: *settings, table, stdin, wasi: None }
+    }
+
+    /// What the guest wrote to standard output and standard error, as far as it was kept.
+    pub(crate) fn output(&self) -> Option<(String, String)> {
+        self.wasi.as_ref().map(|(_, out, err)| (out.text(), err.text()))
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (ctx, ..) = self.wasi.get_or_insert_with(|| inert(&self.settings, self.stdin.clone()));
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+/// What every component is linked with.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+fn inert(settings: &GuestLimits, stdin: Bytes) -> (WasiCtx, Captured, Captured) {
+    let (out, err) = (Captured::new(settings.output_bytes), Captured::new(settings.output_bytes));
+    let ctx = WasiCtxBuilder::new()
+        .stdin(MemoryInputPipe::new(stdin))
+        .stdout(out.clone())
+        .stderr(err.clone())
+        .secure_random(Deterministic::new(RANDOM.to_vec()))
+        .insecure_random(Deterministic::new(RANDOM.to_vec()))
+        .insecure_random_seed(u128::from_be_bytes(RANDOM))
+        .max_random_size(settings.random_bytes)
+        .wall_clock(StoppedClock)
+        .monotonic_clock(StoppedClock)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .build();
+    (ctx, out, err)
+}
+
+struct StoppedClock;
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        WALL_CLOCK
+    }
+}
+
+impl HostMonotonicClock for StoppedClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// Keeps the first bytes that are written, and takes the rest for written.
+#[derive(Clone)]
+struct Captured {
+    kept: Arc<Mutex<Vec<u8>>>,
+    capacity: usize,
+}
+
+impl Captured {
+    fn new(capacity: usize) -> Self {
+        Self { kept: Arc::default(), capacity }
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.capacity.saturating_sub(kept.len()).min(bytes.len());
+        kept.extend_from_slice(&bytes[..room]);
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl IsTerminal for Captured {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Captured {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Captured {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.keep(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Captured {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Captured {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.keep(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

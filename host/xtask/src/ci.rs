@@ -1,0 +1,60 @@
+//! `cargo xtask ci`: what a change must pass.
+
+use std::{
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    build, out, plugins, test,
+    workspace::{Workspace, run as run_command},
+};
+
+/// Runs every step and says how long each took. The last line is the count of the tests.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let mut times = Times::default();
+    times.step("format", || run_command(&mut workspace.cargo(["fmt", "--all", "--check"])))?;
+    times.step("set-up and components", || build::components(workspace))?;
+    times.step("lint the host", || lint(workspace.cargo(["clippy", "--release", "--all-targets"])))?;
+    times.step("lint the guests", || lint(guests(workspace)?))?;
+    let tally = times.measure("build and test", || test::execute(workspace, &test::Arguments::default()));
+    times.report();
+    Ok(tally?.conclude())
+}
+
+fn guests(workspace: &Workspace) -> Result<Command> {
+    let mut clippy = plugins::cargo(workspace, "clippy")?;
+    clippy.args(["--package", "nexus-guest", "--package", "order-total", "--package", "jit-runner"]);
+    Ok(clippy)
+}
+
+fn lint(mut command: Command) -> Result<()> {
+    run_command(command.args(["--", "-D", "warnings"]))
+}
+
+#[derive(Default)]
+struct Times {
+    steps: Vec<(&'static str, Duration)>,
+}
+
+impl Times {
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        out::step("ci", name);
+        self.measure(name, work).with_context(|| format!("step `{name}`"))
+    }
+
+    fn measure<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> T {
+        let begin = Instant::now();
+        let result = work();
+        self.steps.push((name, begin.elapsed()));
+        result
+    }
+
+    fn report(&self) {
+        for (name, time) in &self.steps {
+            out::note(format!("{name:<24} {}", out::duration(*time)));
+        }
+    }
+}

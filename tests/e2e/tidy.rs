@@ -1,0 +1,229 @@
+//! Rules of the house that no compiler checks.
+
+#![expect(clippy::expect_used, reason = "what helpers of tests cannot read fails the test")]
+
+use std::{
+    collections::BTreeMap,
+    fs::{read_dir, read_to_string},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The crates of the host and their layers. A crate imports lower layers only.
+const LAYERS: [(&str, u8); 8] = [
+    ("nexus-model", 0),
+    ("nexus-definitions", 1),
+    ("nexus-llm", 1),
+    ("nexus-signals", 1),
+    ("nexus-state", 1),
+    ("nexus-wasm", 2),
+    ("nexus-core", 3),
+    ("nexus-server", 4),
+];
+
+/// Heavy dependencies, and the one crate of the host that may name each.
+const OWNERS: [(&str, &str); 9] = [
+    ("axum", "nexus-server"),
+    ("clap", "nexus-server"),
+    ("genai", "nexus-llm"),
+    ("git2", "nexus-state"),
+    ("minijinja", "nexus-definitions"),
+    ("redb", "nexus-state"),
+    ("wasmtime", "nexus-wasm"),
+    ("wasmtime-wasi", "nexus-wasm"),
+    ("wasmtime-wizer", "nexus-wasm"),
+];
+
+/// Crates that must not come in, by whatever way.
+const BANNED: [&str; 5] = ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "wizer"];
+
+/// Licences under which a part of Nexus may come.
+const LICENCES: [&str; 14] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// The only files with unsafe code: where verified machine code is loaded, and the generated bindings of the guests.
+const UNSAFE: [&str; 3] = ["guest-sdk/src/", "host/wasm/src/", "plugins/jit-runner/src/"];
+
+/// The only files that read the environment: the server's settings, and what is done while building.
+const ENVIRONMENT: [&str; 3] = ["host/server/src/environment.rs", "host/wasm/build.rs", "host/xtask/src/"];
+
+#[test]
+fn crates_import_lower_layers_only() {
+    let layers = BTreeMap::from(LAYERS);
+    for package in workspace_packages() {
+        let name = text(&package["name"]);
+        let Some(layer) = layers.get(name) else { continue };
+        for dependency in dependencies(&package) {
+            if let Some(other) = layers.get(dependency) {
+                assert!(other < layer, "{name} (layer {layer}) must not import {dependency} (layer {other})");
+            }
+            assert!(!["nexus-tests", "xtask"].contains(&dependency), "{name} must not import {dependency}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_of_the_host_has_a_layer() {
+    for package in workspace_packages() {
+        let (name, path) = (text(&package["name"]), text(&package["manifest_path"]));
+        let host = path.contains("/host/") && name != "xtask";
+        assert_eq!(host, LAYERS.iter().any(|(known, _)| *known == name), "{name}");
+    }
+}
+
+#[test]
+fn heavy_dependencies_have_one_owner() {
+    for package in workspace_packages() {
+        let name = text(&package["name"]);
+        if !LAYERS.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        for dependency in dependencies(&package) {
+            if let Some((_, owner)) = OWNERS.iter().find(|(heavy, _)| *heavy == dependency) {
+                assert_eq!(name, *owner, "only {owner} may depend on {dependency}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_model_crate_does_no_io() {
+    let packages = workspace_packages();
+    let model = packages.iter().find(|package| package["name"] == "nexus-model").expect("there is a model crate");
+    for dependency in dependencies(model) {
+        assert!(!["tokio", "reqwest", "axum", "git2", "redb"].contains(&dependency), "nexus-model has {dependency}");
+    }
+}
+
+#[test]
+fn every_crate_takes_the_lints_of_the_workspace() {
+    for package in workspace_packages() {
+        let path = text(&package["manifest_path"]);
+        let manifest = read_to_string(path).expect("a manifest is readable");
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{path}");
+    }
+}
+
+#[test]
+fn licences_are_permissive_and_banned_crates_are_absent() {
+    let faults: Vec<String> = all_packages()
+        .iter()
+        .map(|package| (text(&package["name"]), package["license"].as_str().unwrap_or_default()))
+        .filter(|(name, licence)| BANNED.contains(name) || !permitted(licence))
+        .map(|(name, licence)| format!("{name} ({licence})"))
+        .collect();
+    assert!(faults.is_empty(), "banned, or under another licence: {}", faults.join(", "));
+}
+
+#[test]
+fn one_version_of_the_runtime() {
+    let versions = all_packages().into_iter().filter(|package| package["name"] == "wasmtime").count();
+    assert_eq!(versions, 1);
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_known() {
+    for (path, source) in sources() {
+        let unsafe_code = source.contains("(unsafe_code") || source.contains("unsafe {");
+        assert!(!unsafe_code || UNSAFE.iter().any(|known| path.starts_with(known)), "unsafe code in {path}");
+    }
+}
+
+#[test]
+fn only_the_settings_read_the_environment() {
+    for (path, source) in sources() {
+        if !(path.starts_with("host/") && path.contains("/src/")) {
+            continue;
+        }
+        let reads = ["env::var", "env::vars", "env::var_os", "env::vars_os"].iter().any(|call| source.contains(call));
+        assert!(!reads || ENVIRONMENT.iter().any(|known| path.starts_with(known)), "{path} reads the environment");
+    }
+}
+
+/// Whether one alternative of an SPDX expression asks only for licences that are permitted. Parentheses are taken apart
+/// conservatively: `(A OR B) AND C` is read as `A OR B`, `C`.
+fn permitted(expression: &str) -> bool {
+    let plain = expression.replace('/', " OR ");
+    if let Some((left, right)) = plain.strip_prefix('(').and_then(|rest| rest.split_once(") AND ")) {
+        return permitted(left) && permitted(right);
+    }
+    plain
+        .replace(['(', ')'], "")
+        .split(" OR ")
+        .any(|choice| choice.split(" AND ").all(|licence| LICENCES.contains(&licence.trim())))
+}
+
+fn dependencies(package: &Value) -> Vec<&str> {
+    let all = package["dependencies"].as_array().expect("a package lists its dependencies");
+    all.iter().filter(|dependency| dependency["kind"] != "dev").map(|dependency| text(&dependency["name"])).collect()
+}
+
+fn workspace_packages() -> Vec<Value> {
+    packages(&["--no-deps"])
+}
+
+/// What is built for this machine.
+fn all_packages() -> Vec<Value> {
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let version = String::from_utf8(version.stdout).expect("rustc speaks UTF-8");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    packages(&["--filter-platform", host])
+}
+
+fn packages(arguments: &[&str]) -> Vec<Value> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    metadata["packages"].as_array().expect("cargo metadata lists packages").clone()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the workspace")
+}
+
+/// All Rust sources but this one, each with its path below the root.
+fn sources() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for folder in ["guest-sdk", "host", "plugins", "tests"] {
+        collect(&root().join(folder), &mut files);
+    }
+    let relative = |path: &Path| path.strip_prefix(root()).expect("below the root").display().to_string();
+    let named = files.iter().map(|path| (relative(path), read_to_string(path).expect("a source is readable")));
+    named.filter(|(path, _)| path != "tests/e2e/tidy.rs").collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in read_dir(folder).expect("a folder is readable") {
+        let path = entry.expect("an entry is readable").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+}
