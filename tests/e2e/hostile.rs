@@ -85,7 +85,9 @@ fn hostile_code_is_stopped_and_the_model_answers_the_same_request() -> Result<()
     let fixture = Fixture::new(APP, Taste::Opinion)?.with_code("weigh", vec![source("weigh.bombs")?]);
     let (_stage, house) = start(&folder, &fixture)?;
     assert_eq!(house.teach(APP, "weigh")?, "active", "the bombs are on inputs that no split has seen");
-    let expected = [&["deadline"][..], &["failure", "limit"], &["failure", "limit", "trap"], &["output_schema"]];
+    // What fills its memory may run out of time first, on a slow machine.
+    let memory = ["failure", "limit", "deadline"];
+    let expected = [&["deadline"][..], &memory, &["failure", "limit", "trap"], &["output_schema"]];
     beside_a_neighbour(&house, || {
         for (bomb, reasons) in bombs("weigh").iter().zip(expected) {
             let reply = house.api.call(APP, "weigh", bomb)?;
@@ -141,7 +143,7 @@ fn hostile_components_are_refused_by_name_and_the_others_serve() -> Result<()> {
         write(app.join("plugins/evil.wasm"), bytes)?;
         write(app.join("app.yaml"), definition(name))?;
     }
-    beside_a_neighbour(&house, || Ok(()))?;
+    let before = house.nexus.resident_bytes()?;
     checkout.push("Add what does no good")?;
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -159,6 +161,8 @@ fn hostile_components_are_refused_by_name_and_the_others_serve() -> Result<()> {
         ensure!(Instant::now() < deadline, "the pushed applications are not seen: {apps}");
         sleep(Duration::from_millis(100));
     }
+    let grown = house.nexus.resident_bytes()?.saturating_sub(before);
+    ensure!(grown < FLAT, "the server grew by {grown} bytes");
     house.stop()
 }
 

@@ -19,7 +19,7 @@ use crate::{
 /// Audits that run at one time; what comes on top is not audited.
 const AT_ONE_TIME: usize = 4;
 /// The longest that the model may take for one.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Compares component answers with the model's, in the background, never in a caller's way.
 pub(crate) struct Auditor {

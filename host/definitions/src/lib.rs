@@ -46,6 +46,8 @@ pub mod limits {
     pub const ALIAS_BYTES: usize = 1 << 20;
     /// The most faults of one folder that are told.
     pub const FAULTS: usize = 200;
+    /// The longest template of one message, in bytes.
+    pub const TEMPLATE_BYTES: usize = 64 << 10;
     /// The most that one tag of a template may hold, strings and white space aside, in bytes.
     pub const TAG_BYTES: usize = 2048;
     /// The most block tags (`{% … %}`) in one message's template.

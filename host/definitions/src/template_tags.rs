@@ -22,6 +22,10 @@ pub(crate) struct Tag {
 
 /// What is too much about a template, and where.
 pub(crate) fn excess(content: &str) -> Option<(Range<usize>, String)> {
+    if content.len() > limits::TEMPLATE_BYTES {
+        let why = format!("the template has {} bytes, more than {}", content.len(), limits::TEMPLATE_BYTES);
+        return Some((0..content.len(), why));
+    }
     let mut blocks = 0;
     for tag in tags(content) {
         blocks += usize::from(tag.block);

@@ -196,6 +196,7 @@ fn bombs_end_within_100_ms() {
         ("schemas/in.json", format!("[{}0]", "0,".repeat(500_000))),
         ("schemas/in.json", "x".repeat(limits::FILE_BYTES + 1)),
     ];
+    let mut slow = Vec::new();
     for (name, bomb) in bombs {
         let files = with(name, &bomb);
         // The best of three: others use the machine too.
@@ -207,8 +208,11 @@ fn bombs_end_within_100_ms() {
             taken
         });
         let taken = taken.min().expect("three");
-        assert!(taken < Duration::from_millis(100), "{taken:?} for {name} beginning {:?}", &bomb[..20]);
+        if taken >= Duration::from_millis(100) {
+            slow.push(format!("{taken:?} for {name} beginning {:?}", bomb.chars().take(60).collect::<String>()));
+        }
     }
+    assert!(slow.is_empty(), "{slow:#?}");
 }
 
 #[test]

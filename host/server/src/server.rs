@@ -95,29 +95,71 @@ impl Server {
         }
         let data = DataDir::open(&settings.data_dir)?;
         let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
-        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let store = Arc::new(EmbeddedStore::open(&data.join("runtime.redb"), Arc::new(SystemClock))?);
+        let base = Base { settings, data, store, tasks: TaskTracker::new(), cancel: CancellationToken::new() };
+        match base.build(&master, surroundings).await {
+            Ok(built) => Ok(base.serve(built)),
+            Err(error) => {
+                base.cancel.cancel();
+                base.tasks.close();
+                // What does not end by then does not hold the store either.
+                let _ = tokio::time::timeout(LAST_BYTES, base.tasks.wait()).await;
+                if let Err(error) = base.store.close().await {
+                    tracing::error!(%error, "the runtime store could not be closed");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What is there before anything else, and is given back if the rest fails.
+struct Base {
+    settings: Settings,
+    data: DataDir,
+    store: Arc<EmbeddedStore>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+/// What listens.
+struct Built {
+    core: Core,
+    metrics: Arc<MetricCollector>,
+    admin_key: AdminKey,
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Base {
+    async fn build(&self, master: &MasterKey, surroundings: Surroundings) -> Result<Built, StartError> {
+        let Self { settings, data, store, tasks, cancel } = self;
         let metrics = Arc::new(MetricCollector::new());
         let parts = Parts {
             definitions: Arc::new(GitDefinitions::open(&data.join("definitions.git"))?),
-            runtime: Arc::clone(&store) as Arc<dyn RuntimeStore>,
-            models: Arc::new(models(&settings, surroundings.environment)?),
-            components: Arc::new(WasmHost::new(wasm(&settings, &data, &master)?, tasks.clone())?),
+            runtime: Arc::clone(store) as Arc<dyn RuntimeStore>,
+            models: Arc::new(models(settings, surroundings.environment)?),
+            components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),
             metrics: Arc::clone(&metrics),
             events: EventBus::new(),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };
-        let core = Core::start(core_config(&settings), parts, &master).await?;
-        let admin_key = first_key(&core, &data, &settings, surroundings.show_admin_key).await?;
+        let core = Core::start(core_config(settings), parts, master).await?;
         if let Some(folder) = &settings.apps {
             let watcher = AppsFolder::import(folder.clone(), Arc::clone(&core.registry)).await?;
             tasks.spawn(watcher.watch(cancel.clone()));
         }
-        let listener = TcpListener::bind(settings.listen)
-            .await
-            .map_err(|source| StartError::Listen { addr: settings.listen, source })?;
-        let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: settings.listen, source })?;
+        let failed = |source| StartError::Listen { addr: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let admin_key = first_key(&core, data, settings, surroundings.show_admin_key).await?;
+        Ok(Built { core, metrics, admin_key, listener, addr })
+    }
+
+    fn serve(self, built: Built) -> Running {
+        let Self { settings, data, store, tasks, cancel } = self;
+        let Built { core, metrics, admin_key, listener, addr } = built;
         let api = api(&settings, core, metrics, &tasks);
         let (connections, close, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let acceptor = Acceptor {
@@ -129,7 +171,7 @@ impl Server {
         };
         connections.spawn(acceptor.run(listener));
         let (drain, in_flight) = (settings.limits.drain, settings.limits.in_flight);
-        Ok(Running { addr, admin_key, api, store, connections, tasks, close, abort, cancel, drain, in_flight, data })
+        Running { addr, admin_key, api, store, connections, tasks, close, abort, cancel, drain, in_flight, data }
     }
 }
 

@@ -4,7 +4,14 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use nexus_model::{AppName, Author, CommitError, DefinitionStore, Expected, FileTree, Revision};
 use nexus_state::{GitDefinitions, OpenError, memory::MemoryDefinitions};
@@ -263,6 +270,14 @@ async fn locks_of_the_dead_are_removed_and_those_of_others_respected() {
     assert!(refused.to_string().contains("refs/heads/main"), "{refused}");
     fs::remove_file(path.join("refs/heads/main.lock")).unwrap();
     replace("3").await.unwrap();
+
+    for (name, hours) in [("tmp_object_git2_old", 2), ("tmp_object_git2_new", 0)] {
+        let draft = fs::File::create(path.join("objects").join(name)).unwrap();
+        draft.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+    }
+    GitDefinitions::open(&path).unwrap();
+    assert!(!path.join("objects/tmp_object_git2_old").exists());
+    assert!(path.join("objects/tmp_object_git2_new").exists());
 }
 
 /// The child of the next test: commits and says each revision that has been acknowledged.

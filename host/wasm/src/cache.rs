@@ -87,7 +87,7 @@ impl CodeCache {
                 return None;
             }
         };
-        let Some(bytes) = self.verified(id, file) else {
+        let Some(bytes) = self.verified(id, &file) else {
             self.forged.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(path = %path.display(), "compiled code has a wrong signature; it is removed and made again");
             self.remove(id);
@@ -112,7 +112,7 @@ impl CodeCache {
         let _ = fs::remove_file(self.dir.join(id.file_name()));
     }
 
-    fn verified(&self, id: &EntryId, file: Bytes) -> Option<Bytes> {
+    fn verified(&self, id: &EntryId, file: &Bytes) -> Option<Bytes> {
         let (signature, code) = file.split_at_checked(MAC_BYTES)?;
         self.mac(id, code)?.verify_slice(signature).ok()?;
         Some(file.slice(MAC_BYTES..))

@@ -13,7 +13,8 @@ use std::{
 use nexus_model::ComponentKind;
 use sha2::{Digest, Sha256};
 use wasmtime::{
-    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
+    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm,
 };
 
 use crate::config::{MAX_MEMORY_BYTES, PoolSize};
@@ -109,7 +110,7 @@ pub(crate) fn compile_engine(kind: ComponentKind, functions: Option<Arc<dyn Cach
 /// running fast.
 pub(crate) fn snapshot_engine() -> wasmtime::Result<Engine> {
     let mut config = config(ComponentKind::Generated, ONE_INSTANCE, Enabled::No);
-    config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    config.cranelift_opt_level(OptLevel::None);
     Engine::new(&config)
 }
 

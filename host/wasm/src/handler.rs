@@ -1,9 +1,7 @@
 //! The interface `nexus:operation/handler`, from the host's side.
 
 use nexus_model::{ComponentAnswer, LoadError};
-use wasmtime::{
-    component::{Component, ComponentExportIndex, ComponentType, Lift, types},
-};
+use wasmtime::component::{Component, ComponentExportIndex, ComponentType, Lift, types};
 
 use crate::fault::cut;
 

@@ -212,7 +212,8 @@ mod tests {
                 latency_us: 0,
             })
             .collect();
-        let table = |n| (0..n).map(|n| format!("case 'the order number {n}, please': return {n};")).collect::<String>();
+        let line = |n| format!("case 'the order number {n}, please': return {n};");
+        let table = |n| (0..n).map(line).collect::<Vec<_>>().concat();
         assert!(inspect(&candidate(&table(2)), &shown).is_ok());
         assert_eq!(reason(&table(3), &shown), "memorised");
     }

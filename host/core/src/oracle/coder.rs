@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 
-use nexus_model::{
-    GenerateRequest, Implementation, Message, ModelParameters, Operation, OperationRef, Role, Trace, canonical_json,
-    sha256_hex,
-};
 use super::{
     candidate::{Candidate, FORBIDDEN, answer_schema},
     compare::Counterexample,
+};
+use nexus_model::{
+    GenerateRequest, Implementation, Message, ModelParameters, Operation, OperationRef, Role, Trace, canonical_json,
+    sha256_hex,
 };
 
 /// Counterexamples that a repair is shown.
 const MAX_COUNTEREXAMPLES: usize = 12;
 /// The longest that the coder may take.
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(10);
 
 /// What came of the attempt before.
 pub(crate) struct Previous<'a> {

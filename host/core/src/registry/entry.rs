@@ -20,7 +20,7 @@ pub(crate) struct Active {
 
 /// Who answers an operation as it is defined.
 pub(crate) enum Definition {
-    Prompt(PromptTemplate),
+    Prompt(Box<PromptTemplate>),
     Component(Arc<dyn Component>),
 }
 

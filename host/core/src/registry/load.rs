@@ -98,7 +98,7 @@ impl ApplicationRegistry {
             Implementation::Prompt(prompt) => {
                 let template = PromptTemplate::compile(prompt)
                     .map_err(|error| fault(&prompt.path, FaultCode::BadTemplate, error.to_string()))?;
-                (Definition::Prompt(template), self.models.resolve(&prompt.model).unwrap_or_default())
+                (Definition::Prompt(Box::new(template)), self.models.resolve(&prompt.model).unwrap_or_default())
             }
             Implementation::Component { bytes, path } => {
                 let component = self.components.load(ComponentKind::Plugin, bytes).await;

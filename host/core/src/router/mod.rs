@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexus_definitions::{PromptTemplate, violations};
+use nexus_definitions::violations;
 use nexus_model::{
     Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason, GenerateRequest, Generation,
     ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
@@ -280,7 +280,7 @@ pub(crate) fn request(entry: &OperationEntry, input: &Value, timeout: Duration) 
     else {
         return Err("the operation has no prompt".to_owned());
     };
-    let messages = PromptTemplate::render(template, input).map_err(|error| error.to_string())?;
+    let messages = template.render(input).map_err(|error| error.to_string())?;
     Ok(GenerateRequest {
         model: prompt.model.clone(),
         messages,

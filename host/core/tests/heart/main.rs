@@ -1,6 +1,8 @@
 //! The heart with in-memory twins of its ports: a model that answers by a rule, a coder that answers from a list, and
 //! "components" that are Rust functions. What real components do is tested in `nexus-wasm` and end to end in `tests`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod twins;
 
 use std::{sync::Arc, time::Duration};

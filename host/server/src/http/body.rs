@@ -7,7 +7,7 @@ use axum::{
     extract::Request,
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 
 use super::{api::Api, error, problem::Problem};
@@ -18,22 +18,39 @@ const DISCARD_FACTOR: usize = 4;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// The body of a request that says that it is plain JSON, as it came.
-pub(crate) async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let refused = check_type(headers).and_then(|()| check_length(&body, api.limits.body_bytes));
-    if let Err(problem) = refused {
-        // Who asks first (RFC 9110, 10.1.1) has its answer now, and nothing was sent yet.
-        if !headers.contains_key(header::EXPECT) {
-            discard(api, body);
+pub(crate) async fn read(api: &Api, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
+    let limits = &api.limits;
+    let read = async {
+        check_type(headers)?;
+        check_length(&body, limits.body_bytes)?;
+        let all = tokio::time::timeout(limits.body_timeout, collect(&mut body, limits.body_bytes)).await;
+        all.unwrap_or_else(|_| Err(error::body_timeout(limits.body_timeout)))
+    };
+    let read = read.await;
+    // Who asks first (RFC 9110, 10.1.1) has its answer now, and nothing was sent yet.
+    if read.is_err() && !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
+        discard(api, body);
+    }
+    read
+}
+
+/// A body that comes in one piece, as most do, is not copied.
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| error::body_broken())?.into_data() else { continue };
+        if first.len() + all.len() + piece.len() > limit {
+            return Err(error::body_too_large(limit));
         }
-        return Err(problem);
+        if first.is_empty() && all.is_empty() {
+            first = piece;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&piece);
+        }
     }
-    let limited = Limited::new(body, api.limits.body_bytes);
-    match tokio::time::timeout(api.limits.body_timeout, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(error::body_too_large(api.limits.body_bytes)),
-        Ok(Err(_)) => Err(error::body_broken()),
-        Err(_) => Err(error::body_timeout(api.limits.body_timeout)),
-    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// The body as a value of this server's own calls.

@@ -12,7 +12,7 @@ use nexus_definitions::Fault;
 use nexus_model::{AppName, Message, OperationRef, canonical_json, sha256_hex};
 use nexus_state::folder::{FolderError, read_apps};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     coder,

@@ -11,10 +11,10 @@ async fn keys_executions_and_metrics_survive() {
     let key = host.key(&["apps:echo-desk:invoke"]).await;
     let call = host.shout("before").send().await.unwrap();
     let id = call.headers()["x-nexus-execution"].to_str().unwrap().to_owned();
-    let count = |text: String| -> String {
+    let count = |text: String| -> Vec<String> {
         let lines =
             text.lines().filter(|line| line.contains("echo-desk") && line.contains("model") && line.contains("call"));
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.map(str::to_owned).collect()
     };
     let before = count(host.get("/metrics").send().await.unwrap().text().await.unwrap());
     assert!(!before.is_empty());

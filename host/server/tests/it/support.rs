@@ -18,12 +18,12 @@ use axum::{
     routing::post,
 };
 use nexus_llm::ModelSettings;
-use nexus_server::{AdminKey, Environment, Running, Server, Settings, Surroundings};
+use nexus_server::{AdminKey, Running, Server, Settings, Surroundings};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-/// A hand-made endpoint in the shape of OpenAI's chat completions. It is no model: it answers `{"shout": …}` with the
+/// A hand-made endpoint in the shape of `OpenAI`'s chat completions. It is no model: it answers `{"shout": …}` with the
 /// user's text in capitals. `slow` in the text delays the answer by a second, `fail` is answered with 500.
 pub(crate) struct ShoutingEndpoint {
     pub(crate) url: String,
@@ -175,7 +175,7 @@ impl Host {
     pub(crate) async fn resume(&mut self) {
         let running = Server::start_in(self.settings.clone(), Surroundings::default()).await.unwrap();
         if let AdminKey::File(path) = &running.admin_key {
-            self.admin = fs::read_to_string(path).unwrap().trim().to_owned();
+            fs::read_to_string(path).unwrap().trim().clone_into(&mut self.admin);
         }
         self.running = Some(running);
     }

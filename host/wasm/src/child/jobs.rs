@@ -16,7 +16,7 @@ use crate::{
     engine::{compile_engine, snapshot_engine},
 };
 
-/// The engine for generated code: QuickJS as a component.
+/// The engine for generated code: `QuickJS` as a component.
 pub(crate) const JIT_RUNNER: &[u8] = include_bytes!("../../../../plugins/dist/jit-runner.wasm");
 
 /// A snapshot of this has all functions that any snapshot has.

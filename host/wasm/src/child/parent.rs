@@ -73,13 +73,11 @@ impl Children {
         let request = Request { job, cpu_seconds: whole_seconds(limits.cpu), data_bytes: limits.data_bytes };
         let frame = encode(&request, blobs)?;
         let mut child = self.spawn()?;
-        match timeout(limits.wall, converse(&mut child, &frame)).await {
-            Ok(ended) => outcome(ended?, &limits),
-            Err(_) => {
-                child.kill().await?;
-                Err(ChildError::Limit(format!("it ran for more than {} s", limits.wall.as_secs())))
-            }
+        if let Ok(ended) = timeout(limits.wall, converse(&mut child, &frame)).await {
+            return outcome(ended?, &limits);
         }
+        child.kill().await?;
+        Err(ChildError::Limit(format!("it ran for more than {} s", limits.wall.as_secs())))
     }
 
     fn spawn(&self) -> std::io::Result<Child> {

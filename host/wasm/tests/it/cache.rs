@@ -89,8 +89,9 @@ async fn a_compiler_that_takes_too_long_is_ended() {
 
 /// Takes some seconds of processor time to compile.
 fn large() -> Vec<u8> {
-    let step = "(local.set $n (i32.mul (i32.add (local.get $n) (local.get $length)) (local.get $n)))\n";
-    guest(&step.repeat(150_000))
+    let step =
+        "(i32.store (local.get $n) (i32.mul (i32.load (local.get $n)) (local.tee $n (i32.load (local.get $n)))))\n";
+    guest(&step.repeat(100_000))
 }
 
 #[tokio::test(flavor = "multi_thread")]

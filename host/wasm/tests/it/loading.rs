@@ -111,7 +111,7 @@ async fn what_the_floor_turns_off_is_refused() {
         (
             "async",
             r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
-            (func (export "f") async (canon lift (core func $i "f") async (callback (func $i "f")))))"#,
+            (func (export "f") async (canon lift (core func $i "f") async (callback (core func $i "f")))))"#,
         ),
     ];
     for (name, component) in proposals {

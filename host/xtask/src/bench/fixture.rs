@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nexus_tests::{Fixture, House, HouseOptions, Latency, Taste};
+use nexus_tests::{Fixture, House, HouseOptions, Latency, Taste, source};
 
 use crate::workspace::Workspace;
 
@@ -24,9 +24,10 @@ impl Bench {
         self.folder.join("apps")
     }
 
-    /// Adds the fixture as an application.
+    /// Adds the fixture as an application; the coder's first attempt is good.
     pub(super) fn add(&self, app: &str) -> Result<()> {
-        Fixture::new(app, Taste::Opinion)?.write(&self.apps(), &self.folder.join("recordings"))
+        let fixture = Fixture::new(app, Taste::Opinion)?.with_code("weigh", vec![source("weigh.2")?]);
+        fixture.write(&self.apps(), &self.folder.join("recordings"))
     }
 
     /// Starts a server with fresh state; everything but the replay's latency and `settings` is as shipped.

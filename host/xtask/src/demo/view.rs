@@ -16,7 +16,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Screen {
     live: bool,
     drawn: usize,
-    said: BTreeMap<String, (String, Instant)>,
+    said: BTreeMap<String, Said>,
 }
 
 impl Screen {
@@ -27,7 +27,7 @@ impl Screen {
 
     pub(super) fn draw(&mut self, lanes: &[Shared]) {
         if self.live {
-            let block: Vec<String> = lanes.iter().flat_map(|lane| lines(&lane.read(), true)).collect();
+            let block: Vec<String> = lanes.iter().flat_map(|lane| lines(&lane.read())).collect();
             let up = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
             // Without wrapping, a line that is too long for the terminal still is one line.
             out::raw(&format!("\x1b[?7l{up}\x1b[2K{}\n\x1b[?7h", block.join("\n\x1b[2K")));
@@ -40,23 +40,49 @@ impl Screen {
     }
 
     fn say(&mut self, progress: &Progress) {
-        let state = format!("{} {:?}", progress.standing.state, progress.phase);
-        let last = self.said.get(&progress.name());
-        let due = last
-            .is_none_or(|(said, at)| *said != state || (at.elapsed() >= PLAIN_EVERY && progress.phase != Phase::Over));
-        if due {
-            self.said.insert(progress.name(), (state, Instant::now()));
-            out::note(lines(progress, false).join(" | "));
+        let (name, state) = (progress.name(), &progress.standing.state);
+        let last = self.said.get(&name);
+        let moved = last.is_none_or(|last| last.state != *state);
+        let changed = moved || last.is_some_and(|last| last.phase != progress.phase);
+        let due = last.is_some_and(|last| last.at.elapsed() >= PLAIN_EVERY) && progress.phase != Phase::Over;
+        if changed || due {
+            out::note(line(progress));
+            if moved && progress.settled() {
+                out::note(format!("    {}", why(progress)));
+            }
+            self.said.insert(name, Said { state: state.clone(), phase: progress.phase, at: Instant::now() });
         }
     }
 }
 
+/// What was said last about an operation.
+struct Said {
+    state: String,
+    phase: Phase,
+    at: Instant,
+}
+
+/// An operation in one line.
+fn line(progress: &Progress) -> String {
+    format!(
+        "{}  {} · {} calls · model {} ({}) · component {} ({}) · fell back {}",
+        progress.name(),
+        state(progress, false),
+        progress.calls(),
+        progress.model.len(),
+        time(&progress.model),
+        progress.component.len(),
+        time(&progress.component),
+        progress.fallbacks,
+    )
+}
+
 /// An operation in four lines.
-fn lines(progress: &Progress, colour: bool) -> Vec<String> {
+fn lines(progress: &Progress) -> Vec<String> {
     let Progress { standing, fallbacks, failures, .. } = progress;
     let failed = if *failures > 0 { format!("  FAILED {failures}") } else { String::new() };
     vec![
-        format!("{}  {}", out::bold(&progress.name(), colour), state(progress, colour)),
+        format!("{}  {}", out::bold(&progress.name(), true), state(progress, true)),
         format!(
             "    calls {:>5}   model {:>5} ({})   component {:>5} ({})   fell back {fallbacks}{failed}",
             progress.calls(),
@@ -71,7 +97,7 @@ fn lines(progress: &Progress, colour: bool) -> Vec<String> {
             share(standing.live.agreed, standing.live.handled),
             progress.saved_usd().map_or_else(none, |usd| format!("{usd:.5} USD (replayed, at list price)")),
         ),
-        format!("    {}", out::paint(&why(progress), "2", colour)),
+        format!("    {}", out::paint(&why(progress), "2", true)),
     ]
 }
 
