@@ -12,6 +12,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
     routing::post,
+    serve::ListenerExt,
 };
 use nexus_model::{Component, ComponentAnswer, ComponentHost, ComponentKind};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
@@ -54,6 +55,10 @@ async fn serve(arguments: &[String]) -> Result<()> {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let listening = format!("http://{}", listener.local_addr()?);
     writeln!(std::io::stdout(), "{}", json!({ "listening": listening }))?;
+    let listener = listener.tap_io(|connection| {
+        // As the server of Nexus has it; a failure shows in the figures.
+        let _ = connection.set_nodelay(true);
+    });
     Ok(axum::serve(listener, router).await?)
 }
 

@@ -14,6 +14,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+/// The unit of `/proc/<pid>/stat`, which Linux keeps at 100 for programs.
+const TICKS_PER_SECOND: u64 = 100;
+
 /// A running program that says on its first line of standard output, as JSON, where it listens.
 ///
 /// It is killed when this is dropped; [`Program::stop`] lets it finish its work first.
@@ -72,6 +75,16 @@ impl Program {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel names no VmRSS")?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
         Ok(kibibytes * 1024)
+    }
+
+    /// Processor time that it has used so far, its threads together.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let stat = read_to_string(format!("/proc/{}/stat", self.id())).context("the process is gone")?;
+        // The name, in parentheses, may hold spaces; what follows it begins with the third field.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        let ticks: u64 = ticks.sum::<Result<u64, _>>().context("the kernel names no processor time")?;
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
     }
 
     /// The last lines that it wrote.

@@ -37,7 +37,15 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing the file would not do while a child is between fork and exec: it has the file too. The end of the
+        // process does it otherwise.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataDir {
@@ -48,7 +56,7 @@ impl DataDir {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file);
         let lock = lock.map_err(refused(&file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(std::fs::TryLockError::WouldBlock) => Err(DataDirError::InUse(path.to_owned())),
             Err(std::fs::TryLockError::Error(source)) => Err(DataDirError::Io { path: file, source }),
         }

@@ -3,7 +3,7 @@
 //! `cargo bench -p nexus-wasm`. The reference is a fixed piece of arithmetic: compare it before comparing two machines,
 //! or one machine on two days.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark that cannot run ends")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot run ends")]
 
 use std::{
     hint::black_box,

@@ -110,7 +110,7 @@ pub(crate) fn compile_engine(kind: ComponentKind, functions: Option<Arc<dyn Cach
 /// running fast.
 pub(crate) fn snapshot_engine() -> wasmtime::Result<Engine> {
     let mut config = config(ComponentKind::Generated, ONE_INSTANCE, Enabled::No);
-    config.cranelift_opt_level(OptLevel::None);
+    config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
     Engine::new(&config)
 }
 
@@ -164,5 +164,92 @@ impl Drop for EpochTicker {
 impl fmt::Debug for EpochTicker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EpochTicker")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::WasmFeatures;
+
+    use super::*;
+
+    const KINDS: [ComponentKind; 2] = [ComponentKind::Generated, ComponentKind::Plugin];
+
+    fn engine(kind: ComponentKind) -> Engine {
+        host_engine(kind, PoolSize::default()).unwrap()
+    }
+
+    #[test]
+    fn the_floor_is_set() {
+        for kind in KINDS {
+            let engine = engine(kind);
+            assert!(engine.get_epoch_interruption());
+            assert_eq!(engine.get_consume_fuel(), kind == ComponentKind::Generated);
+            assert!(!engine.get_concurrency_support());
+            assert!(!engine.get_shared_memory());
+            assert!(engine.get_memory_init_cow());
+            assert_eq!(engine.get_memory_reservation(), 64 << 20);
+            assert_eq!(engine.get_memory_guard_size(), 32 << 20);
+            assert_eq!(engine.get_max_wasm_stack(), Engine::default().get_max_wasm_stack());
+        }
+    }
+
+    #[test]
+    fn proposals_beyond_the_floor_are_off() {
+        let off = [
+            WasmFeatures::THREADS,
+            WasmFeatures::SHARED_EVERYTHING_THREADS,
+            WasmFeatures::MEMORY64,
+            WasmFeatures::GC,
+            WasmFeatures::FUNCTION_REFERENCES,
+            WasmFeatures::EXCEPTIONS,
+            WasmFeatures::LEGACY_EXCEPTIONS,
+            WasmFeatures::STACK_SWITCHING,
+            WasmFeatures::RELAXED_SIMD,
+            WasmFeatures::CM_ASYNC,
+            WasmFeatures::CM_THREADING,
+        ];
+        for kind in KINDS {
+            let features = engine(kind).get_wasm_features();
+            for feature in off {
+                assert!(!features.intersects(feature), "{kind:?}: {feature:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_pool_is_sized_for_the_floor() {
+        let engine = engine(ComponentKind::Plugin);
+        let pool = engine.get_pooling_config().unwrap();
+        assert_eq!(pool.get_total_component_instances(), 2_000);
+        assert_eq!(pool.get_total_memories(), 2_000);
+        assert_eq!(pool.get_total_stacks(), 2_000);
+        assert_eq!(pool.get_max_memory_size(), 64 << 20);
+        assert_eq!(pool.get_max_core_instances_per_component(), 64);
+        assert_eq!((pool.get_max_memories_per_component(), pool.get_max_tables_per_component()), (10, 10));
+        assert_eq!(pool.get_memory_keep_resident(), 1 << 20);
+        assert_eq!(pool.get_table_keep_resident(), 64 << 10);
+        assert_eq!(pool.get_async_stack_keep_resident(), 64 << 10);
+        assert_eq!(pool.get_max_unused_warm_slots(), 256);
+        assert!(matches!(pool.get_pagemap_scan(), Enabled::Auto));
+    }
+
+    #[test]
+    fn a_child_compiles_for_the_host() {
+        let pool = PoolSize { instances: 4, concurrent: 2, warm: 1 };
+        let [generated, plugins] = KINDS.map(|kind| configuration_id(&host_engine(kind, pool).unwrap()));
+        assert_ne!(generated, plugins);
+        assert_eq!(generated, configuration_id(&compile_engine(ComponentKind::Generated, None).unwrap()));
+        assert_eq!(plugins, configuration_id(&compile_engine(ComponentKind::Plugin, None).unwrap()));
+    }
+
+    #[test]
+    fn the_ticker_counts_and_ends() {
+        let engine = compile_engine(ComponentKind::Plugin, None).unwrap();
+        let weak = engine.weak();
+        let ticker = EpochTicker::start(vec![engine]).unwrap();
+        assert!(weak.upgrade().is_some());
+        drop(ticker);
+        assert!(weak.upgrade().is_none());
     }
 }

@@ -201,9 +201,11 @@ impl Compilation<'_> {
             return Some(refusal("output_schema", "some answers break the output schema"));
         }
         let required = self.entry.operation.optimize.agreement;
+        // The repair set weighs as much as all that was seen: what holds on the examples alone is not a rule.
         let seen = sum(repair.agreement, examples.agreement);
-        if seen.coverage() < self.config.min_coverage {
-            return Some(refusal("coverage", told("it handles too few inputs", seen, self.config.min_coverage)));
+        let narrow = if repair.agreement.coverage() < seen.coverage() { repair.agreement } else { seen };
+        if narrow.coverage() < self.config.min_coverage {
+            return Some(refusal("coverage", told("it handles too few inputs", narrow, self.config.min_coverage)));
         }
         let worst = if repair.agreement.rate() < seen.rate() { repair.agreement } else { seen };
         if worst.rate() < required || worst.failed > 0 {

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::{args::Check, failure::Failure, output::Output};
 use crate::{FaultView, environment::Environment, settings::Sources};
 
+/// A fault, and where it is seen from here.
 #[derive(Serialize)]
-struct Listed {
+pub(super) struct Listed {
     app: String,
     /// The file's path as it can be opened from here.
     location: String,
@@ -69,7 +70,8 @@ fn summary(apps: usize, operations: usize, faults: usize) -> String {
     }
 }
 
-fn list(dir: &Path, faults: &BTreeMap<AppName, Vec<Fault>>) -> Vec<Listed> {
+/// Every fault, for scripts.
+pub(super) fn list(dir: &Path, faults: &BTreeMap<AppName, Vec<Fault>>) -> Vec<Listed> {
     let all = faults.iter().flat_map(|(app, faults)| faults.iter().map(move |fault| (app, fault)));
     all.map(|(app, fault)| Listed {
         app: app.to_string(),

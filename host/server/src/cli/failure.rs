@@ -68,6 +68,10 @@ impl Failure {
         match self {
             Self::Faults => {}
             Self::Answer(problem) if output.json => output.value(problem),
+            Self::Start(StartError::Apps(AppsError::Faults { folder, faults, .. })) if output.json => {
+                output
+                    .value(&serde_json::json!({ "error": chain(self), "faults": super::check::list(folder, faults) }));
+            }
             _ if output.json => output.value(&serde_json::json!({ "error": chain(self) })),
             Self::Answer(problem) => output.report(&Shown(problem)),
             Self::Start(StartError::Apps(AppsError::Faults { folder, faults, files })) => {

@@ -169,6 +169,9 @@ fn a_faulty_folder_is_shown_before_anything_listens() {
         assert!(report.contains(word), "{word}: {report}");
     }
     assert!(text(&started.stdout).is_empty());
+    let started = run(dir.path(), &["serve", "--apps", "apps", "--listen", "127.0.0.1:0", "--json"]);
+    let told: Value = serde_json::from_slice(&started.stdout).unwrap();
+    assert!(told["faults"].as_array().unwrap().len() >= 5, "{told}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
 use super::{
     jobs,
@@ -26,7 +26,8 @@ enum ChildFailure {
 }
 
 /// Does one job: reads a request from standard input, limits itself, and writes the reply to standard output.
-/// The program named by [`ChildCommand`](crate::ChildCommand) calls it first thing, before it starts any thread.
+/// It gives way to whoever serves. The program named by [`ChildCommand`](crate::ChildCommand) calls it first thing,
+/// before it starts any thread.
 pub fn child_main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,7 +51,11 @@ fn run() -> Result<(), ChildFailure> {
     io::stdout().lock().write_all(&encode(&reply, &results)?).map_err(ChildFailure::Write)
 }
 
+/// How much the child gives way to others: a quarter of a busy processor is left to it.
+const NICENESS: i32 = 5;
+
 fn limit(request: &Request) -> io::Result<()> {
+    nice(NICENESS)?;
     let exactly = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
     setrlimit(Resource::Core, exactly(0))?;
     setrlimit(Resource::Cpu, exactly(request.cpu_seconds))?;

@@ -63,6 +63,7 @@ pub(super) fn measure(workspace: &Workspace, seconds: u32) -> Result<Findings> {
             "open_loop": "half of the saturation found, latency from when a request was due",
             "nexus": "as shipped: keys, schemas, traces, audit and limits on; a fresh store per call",
             "settings": settings,
+            "busy": "below 100 % the load generator is the limit, not the server; processor time per request holds in any case",
             "replay": "no latency, on the load generator's core",
         }),
         figures: figures.list,
@@ -73,8 +74,9 @@ struct Figures {
     generator: Generator,
     seconds: u32,
     list: Vec<Figure>,
-    /// Requests per second of the bare echo, which the others are compared with.
-    echo: Option<f64>,
+    /// Requests per second of the bare echo, and microseconds of processor time for one, which the others are compared
+    /// with.
+    echo: Option<(f64, f64)>,
 }
 
 impl Figures {
@@ -84,7 +86,7 @@ impl Figures {
         let log = folder.join("bare-server.log");
         let server = Program::start("bare-server", &mut command, &log, Duration::from_secs(30))?;
         let target = Target { url: format!("{}/", server.said("listening")?), body: ORDER, key: None };
-        self.measure(name, &target)
+        self.measure(name, &server, &target)
     }
 
     fn full(&mut self, name: &str, house: &House, path: &str, body: &str) -> Result<()> {
@@ -93,24 +95,30 @@ impl Figures {
             bail!("{path} is not answered by a component: HTTP {} {}", reply.status, reply.text);
         }
         let target = Target { url: format!("{}{path}", house.api.base()), body, key: Some(&house.key) };
-        self.measure(name, &target)
+        self.measure(name, &house.nexus, &target)
     }
 
-    fn measure(&mut self, name: &str, target: &Target<'_>) -> Result<()> {
+    fn measure(&mut self, name: &str, server: &Program, target: &Target<'_>) -> Result<()> {
         out::step("bench", name);
         self.generator.closed(target, WARM_UP)?;
+        let before = server.processor_time()?;
         let full = self.generator.closed(target, self.seconds).with_context(|| name.to_owned())?;
+        let busy = server.processor_time()?.saturating_sub(before).as_secs_f64();
         let half = whole(full.requests_per_second / 2.0);
         let open = self.generator.open(target, self.seconds, half).with_context(|| name.to_owned())?;
-        self.add(name, full, half, open);
+        self.add(name, full, busy, half, open);
         Ok(())
     }
 
-    fn add(&mut self, name: &str, full: Measured, half: u32, open: Measured) {
-        let echo = *self.echo.get_or_insert(full.requests_per_second);
+    fn add(&mut self, name: &str, full: Measured, busy: f64, half: u32, open: Measured) {
+        let micros = busy * 1e6 / full.requests(self.seconds);
+        let (echo, echo_micros) = *self.echo.get_or_insert((full.requests_per_second, micros));
         self.list.extend([
             Figure::new(format!("{name}: closed loop"), full.requests_per_second, "requests/s"),
             Figure::new(format!("{name}: of the bare echo"), full.requests_per_second / echo, ""),
+            Figure::new(format!("{name}: server's core busy"), busy / f64::from(self.seconds) * 100.0, "%"),
+            Figure::new(format!("{name}: processor time"), micros, "µs/request"),
+            Figure::new(format!("{name}: of the bare echo, by processor time"), echo_micros / micros, ""),
             Figure::new(format!("{name}: p50 at {half}/s"), open.p50_ms, "ms"),
             Figure::new(format!("{name}: p99 at {half}/s"), open.p99_ms, "ms"),
         ]);

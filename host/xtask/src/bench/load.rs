@@ -41,6 +41,13 @@ pub(super) struct Measured {
     pub(super) p99_ms: f64,
 }
 
+impl Measured {
+    /// Requests that were answered in all.
+    pub(super) fn requests(&self, seconds: u32) -> f64 {
+        self.requests_per_second * f64::from(seconds)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {

@@ -123,7 +123,7 @@ fn why(progress: &Progress) -> String {
         return "no decision yet".to_owned();
     };
     format!(
-        "{} of the coder's attempts; of {} sealed inputs it handles {}, and answers {} of them as the model did (asked for: {})",
+        "attempt {} of the coder: of {} sealed inputs it handles {}, and answers {} of them as the model did (asked for: {})",
         evidence.attempts.len(),
         score.n,
         score.handled,
