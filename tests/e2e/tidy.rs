@@ -24,10 +24,9 @@ const LAYERS: [(&str, u8); 8] = [
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 9] = [
+const OWNERS: [(&str, &str); 8] = [
     ("axum", "nexus-server"),
     ("clap", "nexus-server"),
-    ("genai", "nexus-llm"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
     ("redb", "nexus-state"),

@@ -1,6 +1,7 @@
 //! Where things are, as cargo says.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -19,7 +20,9 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("xtask has left the workspace")?;
+        // As cargo says now: clones that share a target directory may share this program.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest).ancestors().nth(2).context("xtask has left the workspace")?;
         let metadata = metadata(root)?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
         Ok(Self { root: root.to_owned(), target: target.into() })

@@ -242,7 +242,14 @@ impl Compilation<'_> {
         }
         let gap = score(seen) - score(found);
         if gap > MEMORISING_GAP {
-            let detail = format!("what the coder saw it answers right {gap:.2} more often than the sealed set");
+            let detail = format!(
+                "it answers {:.3} of the inputs that the coder saw as the model does, but of the sealed set {:.3} (agreement \
+                 {:.3}, coverage {:.3})",
+                score(seen),
+                score(found),
+                found.rate(),
+                found.coverage()
+            );
             return Some(refusal("memorised", detail));
         }
         if found.rate() < required || found.failed > 0 {

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use clap::Parser;
 use secrecy::SecretString;
 use serde_json::json;
@@ -115,6 +116,8 @@ async fn serve(address: SocketAddr, replay: Replay, options: Options, output: Ou
 
     let stop = CancellationToken::new();
     let routes = router(Arc::new(replay), options, stop.clone());
+    // A streamed answer is many small writes; that they go out late is no reason to end.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
     let stopping = async {
         tokio::select! {

@@ -146,6 +146,11 @@ async fn hostile_javascript_ends() {
     assert!(matches!(recursion, Ok(ComponentAnswer::Failure(_)) | Err(ComponentFault::Stack)), "{recursion:?}");
     let long = ends("return { ok: 'x'.repeat(16 << 20) };").await;
     assert!(matches!(long, Err(ComponentFault::Limit(_) | ComponentFault::Fuel)), "{long:?}");
+    // With fuel for ever the deadline is what ends it, however late the clock is looked at.
+    let dir = tempfile::tempdir().unwrap();
+    let mut unfuelled = config(dir.path());
+    unfuelled.limits.fuel = u64::MAX;
+    let host = host_with(unfuelled);
     let endless = javascript(&host, &run("for (;;) {}")).await;
     let deadline = Duration::from_millis(20);
     assert_eq!(endless.run("{}", deadline).await, Err(ComponentFault::Deadline(deadline)));
