@@ -7,7 +7,6 @@
 mod audit;
 mod executions;
 mod keys;
-mod nearest;
 mod oracle;
 mod registry;
 mod router;

@@ -26,6 +26,7 @@ use nexus_model::{App, AppName, FileTree};
 
 pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};
+pub use nearest::nearest;
 pub use template::{PromptTemplate, RenderError, render};
 
 /// The JSON Schema of `app.yaml`, for editors.

@@ -1,8 +1,8 @@
 //! The name that was probably meant.
 
 /// The candidate with the smallest edit distance (Damerau–Levenshtein, optimal string alignment), if it is near enough:
-/// at most a third of the name's characters differ, at least one may, at most four. The first of equals wins.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+/// at most a third of the name's characters differ, at least one may, at most four. The first of equals wins. Names over 200 bytes have none.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const LONGEST: usize = 200;
     if name.len() > LONGEST {
         return None;

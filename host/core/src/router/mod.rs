@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexus_definitions::violations;
+use nexus_definitions::{nearest, violations};
 use nexus_model::{
     Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason, GenerateRequest, Generation,
     ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
@@ -26,7 +26,6 @@ pub(crate) use plan::{Plan, plan};
 use crate::{
     audit::Auditor,
     executions::Executions,
-    nearest::nearest,
     registry::{Application, ApplicationRegistry, Definition, OperationEntry},
     traces::TraceBook,
 };
