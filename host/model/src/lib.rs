@@ -13,6 +13,7 @@ mod ids;
 mod jit;
 mod money;
 mod runtime;
+mod stream;
 
 pub use app::{
     App, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode, Prompt,
@@ -27,3 +28,4 @@ pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Re
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
 pub use runtime::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
+pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::AppName;
+use crate::{AppName, ConsumerGroup, Delivery, PendingEntry, StreamStart};
 
 /// A key of the runtime store, written `nexus:{app}:{kind}:{key}`. What belongs to no application has the application
 /// `-`. The braces make an application one slot of a Redis cluster.
@@ -98,11 +98,15 @@ pub enum StoreError {
         /// The bound, in bytes.
         limit: usize,
     },
+    /// The stream has no group of this name.
+    #[error("the stream has no group `{0}`")]
+    UnknownGroup(String),
 }
 
 /// State that changes while Nexus runs: keys, executions, traces, metric windows.
 ///
-/// Every driver passes the contract suite of `nexus-state`. Values are at most 8 MiB, keys at most 1 KiB.
+/// Every driver passes the contract suite of `nexus-state`. Values are at most 8 MiB, keys at most 1 KiB, names of groups
+/// and consumers at most 256 bytes. A stream and a value under the same key have nothing to do with each other.
 #[async_trait]
 pub trait RuntimeStore: Send + Sync {
     /// The value, unless there is none or its time has run out.
@@ -138,6 +142,57 @@ pub trait RuntimeStore: Send + Sync {
 
     /// Entries of a stream after the id `after`, oldest first, at most `limit`.
     async fn read(&self, stream: &Key, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Removes entries of a stream; says how many there were. Ids go on growing. A pending mark stays until the entry is
+    /// acknowledged, or until somebody would claim it.
+    async fn remove(&self, stream: &Key, ids: &[String]) -> Result<usize, StoreError>;
+
+    /// Removes the oldest entries of a stream beyond `keep`; says how many. For pending marks as
+    /// [`RuntimeStore::remove`].
+    async fn trim(&self, stream: &Key, keep: usize) -> Result<usize, StoreError>;
+
+    /// Makes a group, whether or not its stream is there yet; says whether it did. Where there is one of this name
+    /// already, nothing changes. Durable.
+    async fn create_group(&self, group: &ConsumerGroup, start: StreamStart) -> Result<bool, StoreError>;
+
+    /// Ends a group and what is pending in it; says whether there was one. Durable.
+    async fn delete_group(&self, group: &ConsumerGroup) -> Result<bool, StoreError>;
+
+    /// Hands entries that nobody of the group was given yet to `consumer`, oldest first, at most `limit`. Where there is
+    /// none, waits for one, for `wait` or 30 seconds at the most. That an entry is pending is durable before it is
+    /// returned; if the future is dropped, some may be pending that nobody has seen, to be claimed later.
+    async fn read_group(
+        &self,
+        group: &ConsumerGroup,
+        consumer: &str,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Hands entries that have been pending for `idle` or longer to `consumer`, oldest first, at most `limit`; their time
+    /// starts again. Of several racing consumers one gets an entry. Entries that have left the stream are passed over,
+    /// and their pending marks removed. Durable.
+    async fn claim(
+        &self,
+        group: &ConsumerGroup,
+        consumer: &str,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Says that entries are done with; says how many of them were pending. Durable.
+    async fn acknowledge(&self, group: &ConsumerGroup, ids: &[String]) -> Result<usize, StoreError>;
+
+    /// How many entries are pending.
+    async fn count_pending(&self, group: &ConsumerGroup) -> Result<usize, StoreError>;
+
+    /// Pending entries after the id `after`, oldest first, at most `limit`.
+    async fn list_pending(
+        &self,
+        group: &ConsumerGroup,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PendingEntry>, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use nexus_model::{
-    Batch, Durability, Entry, FallbackReason, Key, NanoUsd, OperationRef, RuntimeStore, ServedBy, StoreError, Usage,
+    Batch, ConsumerGroup, Delivery, Durability, Entry, FallbackReason, Key, NanoUsd, OperationRef, PendingEntry,
+    RuntimeStore, ServedBy, StoreError, StreamStart, Usage,
 };
 use nexus_signals::MetricCollector;
 use nexus_state::memory::MemoryRuntime;
@@ -113,6 +114,50 @@ impl RuntimeStore for Broken {
         Err(out_of_reach())
     }
     async fn read(&self, _: &Key, _: Option<&str>, _: usize) -> Result<Vec<Entry>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn remove(&self, _: &Key, _: &[String]) -> Result<usize, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn trim(&self, _: &Key, _: usize) -> Result<usize, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn create_group(&self, _: &ConsumerGroup, _: StreamStart) -> Result<bool, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn delete_group(&self, _: &ConsumerGroup) -> Result<bool, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn read_group(
+        &self,
+        _: &ConsumerGroup,
+        _: &str,
+        _: usize,
+        _: std::time::Duration,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn claim(
+        &self,
+        _: &ConsumerGroup,
+        _: &str,
+        _: std::time::Duration,
+        _: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn acknowledge(&self, _: &ConsumerGroup, _: &[String]) -> Result<usize, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn count_pending(&self, _: &ConsumerGroup) -> Result<usize, StoreError> {
+        Err(out_of_reach())
+    }
+    async fn list_pending(
+        &self,
+        _: &ConsumerGroup,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Vec<PendingEntry>, StoreError> {
         Err(out_of_reach())
     }
     async fn ping(&self) -> Result<(), StoreError> {

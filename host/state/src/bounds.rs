@@ -1,5 +1,9 @@
 //! How large things may be.
 
+use std::time::Duration;
+
+use nexus_model::{Key, StoreError};
+
 /// The most files of an application.
 pub(crate) const MAX_FILES: usize = 2_000;
 /// The most folders of an application, links that lead to one again counted each time.
@@ -13,7 +17,36 @@ pub(crate) const MAX_DEPTH: usize = 32;
 /// The longest key of the runtime store, in bytes.
 pub(crate) const MAX_KEY_BYTES: usize = 1 << 10;
 /// The largest value of the runtime store, in bytes.
-pub(crate) const MAX_VALUE_BYTES: usize = 8 << 20;
+const MAX_VALUE_BYTES: usize = 8 << 20;
+/// The longest name of a group or a consumer of a stream, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+/// The longest that a consumer waits for an entry.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// The key as text, if it is within its bound.
+pub(crate) fn checked_key(key: &Key) -> Result<String, StoreError> {
+    checked(key.to_string(), MAX_KEY_BYTES)
+}
+
+/// A group's or a consumer's name, if it is within its bound.
+pub(crate) fn checked_name(name: &str) -> Result<String, StoreError> {
+    checked(name.to_owned(), MAX_NAME_BYTES)
+}
+
+fn checked(text: String, limit: usize) -> Result<String, StoreError> {
+    if text.len() > limit {
+        return Err(StoreError::TooLarge { key: text.chars().take(80).collect(), size: text.len(), limit });
+    }
+    Ok(text)
+}
+
+/// The value, if it is within its bound.
+pub(crate) fn checked_value(key: &Key, value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(StoreError::TooLarge { key: key.to_string(), size: value.len(), limit: MAX_VALUE_BYTES });
+    }
+    Ok(value)
+}
 
 /// Counts the files and bytes of an application while they are read.
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 //! Runtime state in one durable file.
 
+mod groups;
 mod reader;
 mod tables;
 mod writer;
@@ -14,19 +15,23 @@ use std::{
 };
 
 use async_trait::async_trait;
-use nexus_model::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
+use nexus_model::{
+    Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, RuntimeStore, StoreError, StreamStart, Write,
+};
 use redb::{Database, DatabaseError};
 use tokio::sync::{Semaphore, oneshot};
 
 use self::{
+    groups::Place,
     reader::Page,
     tables::Tables,
     writer::{Job, JobSender},
 };
 use crate::{
     Clock, OpenError,
-    bounds::{MAX_KEY_BYTES, MAX_VALUE_BYTES},
+    bounds::{self, MAX_KEY_BYTES, MAX_WAIT, checked_name, checked_value},
     clock::millis,
+    waiters::Waiters,
 };
 
 /// Memory for pages of the file, in bytes.
@@ -50,6 +55,7 @@ pub struct EmbeddedStore {
     /// What waits for the writer, in units of [`writer::UNIT_BYTES`].
     queue: Arc<Semaphore>,
     scans: Arc<Semaphore>,
+    waiters: Waiters,
 }
 
 /// What is there until the store is closed.
@@ -71,6 +77,7 @@ impl EmbeddedStore {
             clock,
             queue: Arc::new(Semaphore::new(writer::QUEUE_UNITS)),
             scans: Arc::new(Semaphore::new(SCANS)),
+            waiters: Waiters::default(),
         })
     }
 
@@ -107,16 +114,29 @@ impl EmbeddedStore {
         outcome.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// Hands over what a group was not given yet. A group that has everything costs no transaction of the writer.
+    async fn deliver(&self, place: Place, consumer: String, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        let looked = place.clone();
+        match self.scan(move |database, _now| groups::any_new(database, &looked)).await? {
+            None => Err(place.unknown()),
+            Some(false) => Ok(Vec::new()),
+            Some(true) => {
+                let apply = move |tables: &mut Tables<'_>| tables.deliver(&place, &consumer, limit);
+                self.change(Durability::Synced, MAX_KEY_BYTES, apply).await
+            }
+        }
+    }
+
     fn enqueue(&self, job: Job) -> Result<(), StoreError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.as_ref().ok_or_else(closed)?.jobs.try_send(job).map_err(|_| stopped())
     }
 
-    /// Reads a page of a table on the blocking pool.
-    async fn scan(
+    /// Reads a part of a table on the blocking pool.
+    async fn scan<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Database, u64) -> Result<Vec<Entry>, redb::Error> + Send + 'static,
-    ) -> Result<Vec<Entry>, StoreError> {
+        read: impl FnOnce(&Database, u64) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let place = Arc::clone(&self.scans).acquire_owned().await.map_err(|_| closed())?;
         let (database, now) = (self.database()?, self.clock.unix_millis());
         let scanned = tokio::task::spawn_blocking(move || {
@@ -220,14 +240,101 @@ impl RuntimeStore for EmbeddedStore {
 
     async fn append(&self, stream: &Key, value: Vec<u8>, keep: usize) -> Result<String, StoreError> {
         let value = checked_value(stream, value)?;
-        let stream = checked_key(stream)?;
+        let name = bounds::checked_key(stream)?;
+        let (stream, bytes) = (name.clone().into_bytes(), MAX_KEY_BYTES + value.len());
         let apply = move |tables: &mut Tables<'_>| tables.append(&stream, &value, keep);
-        self.change(Durability::Synced, MAX_KEY_BYTES, apply).await
+        let id = self.change(Durability::Synced, bytes, apply).await?;
+        self.waiters.wake(&name);
+        Ok(id)
     }
 
     async fn read(&self, stream: &Key, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let (stream, after) = (stream.to_string().into_bytes(), after.map(str::to_owned));
         self.scan(move |database, _now| reader::stream(database, &stream, after.as_deref(), limit)).await
+    }
+
+    async fn remove(&self, stream: &Key, ids: &[String]) -> Result<usize, StoreError> {
+        let (stream, ids) = (checked_key(stream)?, ids.to_vec());
+        let bytes = bytes_of(&ids);
+        self.change(Durability::Synced, bytes, move |tables: &mut Tables<'_>| tables.remove_entries(&stream, &ids))
+            .await
+    }
+
+    async fn trim(&self, stream: &Key, keep: usize) -> Result<usize, StoreError> {
+        let stream = checked_key(stream)?;
+        let apply = move |tables: &mut Tables<'_>| tables.trim(&stream, keep as u64);
+        self.change(Durability::Synced, MAX_KEY_BYTES, apply).await
+    }
+
+    async fn create_group(&self, group: &ConsumerGroup, start: StreamStart) -> Result<bool, StoreError> {
+        let place = place(group)?;
+        let apply = move |tables: &mut Tables<'_>| tables.create_group(&place, start);
+        self.change(Durability::Synced, MAX_KEY_BYTES, apply).await
+    }
+
+    async fn delete_group(&self, group: &ConsumerGroup) -> Result<bool, StoreError> {
+        let place = place(group)?;
+        let apply = move |tables: &mut Tables<'_>| tables.delete_group(&place);
+        self.change(Durability::Synced, MAX_KEY_BYTES, apply).await
+    }
+
+    async fn read_group(
+        &self,
+        group: &ConsumerGroup,
+        consumer: &str,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (place, consumer) = (place(group)?, checked_name(consumer)?);
+        let stream = group.stream.to_string();
+        // Nobody else writes to the file, so there is no need to look for what others append.
+        self.waiters.read(&stream, wait, MAX_WAIT, || self.deliver(place.clone(), consumer.clone(), limit)).await
+    }
+
+    async fn claim(
+        &self,
+        group: &ConsumerGroup,
+        consumer: &str,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (place, consumer, millis) = (place(group)?, checked_name(consumer)?, millis(idle));
+        let looked = place.clone();
+        let due = self.scan(move |database, now| {
+            groups::pending(database, &looked, None, limit, now, |entry| entry.idle >= idle)
+        });
+        let due: Vec<_> = due.await?.ok_or_else(|| place.unknown())?.into_iter().map(|entry| entry.id).collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let apply = move |tables: &mut Tables<'_>| tables.claim(&place, &consumer, millis, &due);
+        self.change(Durability::Synced, MAX_KEY_BYTES, apply).await
+    }
+
+    async fn acknowledge(&self, group: &ConsumerGroup, ids: &[String]) -> Result<usize, StoreError> {
+        let (place, ids) = (place(group)?, ids.to_vec());
+        let bytes = bytes_of(&ids);
+        self.change(Durability::Synced, bytes, move |tables: &mut Tables<'_>| tables.acknowledge(&place, &ids)).await
+    }
+
+    async fn count_pending(&self, group: &ConsumerGroup) -> Result<usize, StoreError> {
+        let place = place(group)?;
+        let looked = place.clone();
+        let count = self.scan(move |database, _now| groups::count_pending(database, &looked)).await?;
+        count.ok_or_else(|| place.unknown())
+    }
+
+    async fn list_pending(
+        &self,
+        group: &ConsumerGroup,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PendingEntry>, StoreError> {
+        let (place, after) = (place(group)?, after.map(str::to_owned));
+        let looked = place.clone();
+        let listed =
+            self.scan(move |database, now| groups::pending(database, &looked, after.as_deref(), limit, now, |_| true));
+        listed.await?.ok_or_else(|| place.unknown())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -281,19 +388,15 @@ fn finish(open: Open) -> Result<(), StoreError> {
 }
 
 fn checked_key(key: &Key) -> Result<Vec<u8>, StoreError> {
-    let text = key.to_string();
-    if text.len() > MAX_KEY_BYTES {
-        let shown = text.chars().take(80).collect();
-        return Err(StoreError::TooLarge { key: shown, size: text.len(), limit: MAX_KEY_BYTES });
-    }
-    Ok(text.into_bytes())
+    bounds::checked_key(key).map(String::into_bytes)
 }
 
-fn checked_value(key: &Key, value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
-    if value.len() > MAX_VALUE_BYTES {
-        return Err(StoreError::TooLarge { key: key.to_string(), size: value.len(), limit: MAX_VALUE_BYTES });
-    }
-    Ok(value)
+fn place(group: &ConsumerGroup) -> Result<Place, StoreError> {
+    Ok(Place { stream: checked_key(&group.stream)?, group: checked_name(&group.name)? })
+}
+
+fn bytes_of(ids: &[String]) -> usize {
+    ids.iter().map(String::len).sum()
 }
 
 fn closed() -> StoreError {

@@ -10,6 +10,7 @@ mod error;
 pub mod folder;
 mod git;
 pub mod memory;
+mod waiters;
 
 pub use clock::{Clock, SystemClock};
 pub use embedded::EmbeddedStore;

@@ -3,6 +3,7 @@
 
 mod definitions;
 mod runtime;
+mod streams;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

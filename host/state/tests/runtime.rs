@@ -13,7 +13,7 @@ use std::{
 };
 
 use contract::Driver;
-use nexus_model::{Durability, Key, RuntimeStore, StoreError, Write};
+use nexus_model::{ConsumerGroup, Durability, Key, RuntimeStore, StoreError, StreamStart, Write};
 use nexus_state::{
     Clock, EmbeddedStore, OpenError, SystemClock,
     memory::{ManualClock, MemoryRuntime},
@@ -37,8 +37,8 @@ impl Driver for Embedded {
         store.close().await.unwrap();
     }
 
-    fn clock(&self) -> &ManualClock {
-        &self.clock
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 }
 
@@ -54,8 +54,8 @@ impl Driver for Memory {
 
     async fn close(&self, _store: Arc<MemoryRuntime>) {}
 
-    fn clock(&self) -> &ManualClock {
-        &self.0
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by);
     }
 }
 
@@ -329,4 +329,48 @@ async fn nothing_acknowledged_is_lost_when_the_host_is_killed() {
         store.close().await.unwrap();
     }
     eprintln!("{last} acknowledged writes over {} kills", support::kills());
+}
+
+fn group() -> ConsumerGroup {
+    ConsumerGroup::new(key("work"), "readers")
+}
+
+/// The child of the next test: takes entries and never acknowledges them; says each that it has been given.
+#[test]
+#[ignore = "runs as a child process"]
+fn child_reads_until_it_is_killed() {
+    let Some(path) = support::child_path() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let store = open(&path);
+        loop {
+            store.append(&group().stream, b"work".to_vec(), usize::MAX).await.unwrap();
+            for entry in store.read_group(&group(), "child", 10, Duration::ZERO).await.unwrap() {
+                support::acknowledge(&entry.id);
+            }
+        }
+    });
+}
+
+#[tokio::test]
+async fn what_a_killed_consumer_had_stays_pending() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runtime.redb");
+    let store = open(&path);
+    assert!(store.create_group(&group(), StreamStart::Beginning).await.unwrap());
+    store.close().await.unwrap();
+    let mut given = Vec::new();
+    for round in 0..support::kills() {
+        given.extend(support::acknowledged_until_killed("child_reads_until_it_is_killed", &path, round));
+        let store = open(&path);
+        let pending = store.list_pending(&group(), None, usize::MAX).await.unwrap();
+        let pending: Vec<_> = pending.into_iter().map(|entry| entry.id).collect();
+        let lost: Vec<_> = given.iter().filter(|id| !pending.contains(*id)).collect();
+        assert!(lost.is_empty(), "{lost:?} of {}", given.len());
+        store.close().await.unwrap();
+    }
+    let store = open(&path);
+    let claimed = store.claim(&group(), "heir", Duration::ZERO, usize::MAX).await.unwrap();
+    assert!(claimed.len() >= given.len() && claimed.iter().all(|entry| entry.deliveries == 2));
+    eprintln!("{} entries stayed pending over {} kills", given.len(), support::kills());
 }

@@ -14,6 +14,16 @@ pub(super) const STREAMS: TableDefinition<'_, (&[u8], &str), &[u8]> = TableDefin
 /// Stream → the last id (milliseconds, number) and how many entries there are.
 const TAILS: TableDefinition<'_, &[u8], (u64, u64, u64)> = TableDefinition::new("tails");
 
+/// Stream and group → the id of the last entry that was handed to a consumer; empty before the first.
+pub(super) const GROUPS: TableDefinition<'_, (&[u8], &str), &str> = TableDefinition::new("groups");
+/// Stream, group and id → who has the entry.
+pub(super) const PENDING: TableDefinition<'_, Mark<'_>, Held<'_>> = TableDefinition::new("pending");
+
+/// Stream, group and id.
+type Mark<'a> = (&'a [u8], &'a str, &'a str);
+/// The consumer that has an entry, since when (Unix milliseconds), and how often the entry was handed over.
+type Held<'a> = (&'a str, u64, u64);
+
 /// The deadline of what never expires.
 pub(super) const FOREVER: u64 = u64::MAX;
 /// Ids of one millisecond.
@@ -42,9 +52,11 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
 pub(super) struct Tables<'txn> {
     entries: Table<'txn, &'static [u8], &'static [u8]>,
     deadlines: Table<'txn, (u64, &'static [u8]), ()>,
-    streams: Table<'txn, (&'static [u8], &'static str), &'static [u8]>,
+    pub(super) streams: Table<'txn, (&'static [u8], &'static str), &'static [u8]>,
     tails: Table<'txn, &'static [u8], (u64, u64, u64)>,
-    now: u64,
+    pub(super) groups: Table<'txn, (&'static [u8], &'static str), &'static str>,
+    pub(super) pending: Table<'txn, Mark<'static>, Held<'static>>,
+    pub(super) now: u64,
 }
 
 impl<'txn> Tables<'txn> {
@@ -54,6 +66,8 @@ impl<'txn> Tables<'txn> {
             deadlines: transaction.open_table(DEADLINES)?,
             streams: transaction.open_table(STREAMS)?,
             tails: transaction.open_table(TAILS)?,
+            groups: transaction.open_table(GROUPS)?,
+            pending: transaction.open_table(PENDING)?,
             now,
         })
     }
@@ -102,16 +116,44 @@ impl<'txn> Tables<'txn> {
     pub(super) fn append(&mut self, stream: &[u8], value: &[u8], keep: usize) -> Result<String, StoreError> {
         let tail = self.tails.get(stream).map_err(storage)?.map(|tail| tail.value());
         let (milli, number) = next_id(tail.map(|(milli, number, _)| (milli, number)), self.now);
-        let id = format!("{milli:013}-{number:06}");
+        let id = id(milli, number);
         self.streams.insert((stream, &*id), value).map_err(storage)?;
         let count = tail.map_or(0, |(_, _, count)| count) + 1;
-        let left = self.trim(stream, count, keep as u64)?;
+        let left = self.cut(stream, count, keep as u64)?;
         self.tails.insert(stream, (milli, number, left)).map_err(storage)?;
         Ok(id)
     }
 
+    /// The last id that a stream has given.
+    pub(super) fn last_id(&self, stream: &[u8]) -> Result<Option<String>, StoreError> {
+        let tail = self.tails.get(stream).map_err(storage)?.map(|tail| tail.value());
+        Ok(tail.map(|(milli, number, _)| id(milli, number)))
+    }
+
+    /// Removes entries of a stream; says how many there were.
+    pub(super) fn remove_entries(&mut self, stream: &[u8], ids: &[String]) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for id in ids {
+            removed += u64::from(self.streams.remove((stream, id.as_str())).map_err(storage)?.is_some());
+        }
+        let tail = self.tails.get(stream).map_err(storage)?.map(|tail| tail.value());
+        if let Some((milli, number, count)) = tail {
+            self.tails.insert(stream, (milli, number, count.saturating_sub(removed))).map_err(storage)?;
+        }
+        Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+    }
+
+    /// Removes the oldest entries of a stream until `keep` are left; says how many went.
+    pub(super) fn trim(&mut self, stream: &[u8], keep: u64) -> Result<usize, StoreError> {
+        let tail = self.tails.get(stream).map_err(storage)?.map(|tail| tail.value());
+        let Some((milli, number, count)) = tail else { return Ok(0) };
+        let left = self.cut(stream, count, keep)?;
+        self.tails.insert(stream, (milli, number, left)).map_err(storage)?;
+        Ok(usize::try_from(count - left).unwrap_or(usize::MAX))
+    }
+
     /// Removes the oldest entries of a stream of `count` until `keep` are left; says how many are.
-    fn trim(&mut self, stream: &[u8], count: u64, keep: u64) -> Result<u64, StoreError> {
+    fn cut(&mut self, stream: &[u8], count: u64, keep: u64) -> Result<u64, StoreError> {
         for _ in keep..count {
             let oldest = match self.streams.range((stream, "")..(stream, LAST_ID)).map_err(storage)?.next() {
                 Some(entry) => entry.map_err(storage)?.0.value().1.to_owned(),
@@ -125,6 +167,10 @@ impl<'txn> Tables<'txn> {
 
 /// Greater than every id of a stream.
 pub(super) const LAST_ID: &str = "~";
+
+fn id(milli: u64, number: u64) -> String {
+    format!("{milli:013}-{number:06}")
+}
 
 /// The id after `last`, never smaller than it, whatever the clock says.
 fn next_id(last: Option<(u64, u64)>, now: u64) -> (u64, u64) {
@@ -141,7 +187,7 @@ pub(super) fn sum(stored: Option<&[u8]>, by: i64) -> Option<i64> {
     stored.checked_add(by)
 }
 
-fn storage(error: redb::StorageError) -> StoreError {
+pub(super) fn storage(error: redb::StorageError) -> StoreError {
     unavailable(&error.into())
 }
 

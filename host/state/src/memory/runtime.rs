@@ -5,12 +5,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use nexus_model::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
+use nexus_model::{
+    Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, RuntimeStore, StoreError, StreamStart, Write,
+};
 
+use super::streams::Streams;
 use crate::{
     Clock, SystemClock,
-    bounds::{MAX_KEY_BYTES, MAX_VALUE_BYTES},
+    bounds::{MAX_WAIT, checked_key, checked_name, checked_value},
     clock::millis,
+    waiters::Waiters,
 };
 
 /// A [`RuntimeStore`] in memory.
@@ -18,24 +22,19 @@ use crate::{
 pub struct MemoryRuntime {
     clock: Arc<dyn Clock>,
     tables: Mutex<Tables>,
+    waiters: Waiters,
 }
 
 #[derive(Debug, Default)]
 struct Tables {
     entries: BTreeMap<String, Record>,
-    streams: BTreeMap<String, Stream>,
+    streams: Streams,
 }
 
 #[derive(Debug, Clone)]
 struct Record {
     value: Vec<u8>,
     deadline: Option<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Stream {
-    appended: u64,
-    entries: BTreeMap<String, Vec<u8>>,
 }
 
 impl Default for MemoryRuntime {
@@ -47,7 +46,7 @@ impl Default for MemoryRuntime {
 impl MemoryRuntime {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tables: Mutex::default() }
+        Self { clock, tables: Mutex::default(), waiters: Waiters::default() }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -83,22 +82,21 @@ impl RuntimeStore for MemoryRuntime {
     }
 
     async fn write(&self, batch: Batch, _durability: Durability) -> Result<(), StoreError> {
-        for write in &batch {
-            match write {
-                Write::Set { key, value, .. } => check(key, value.len())?,
-                Write::Delete { key } => check(key, 0)?,
-            }
+        let mut changes = Vec::with_capacity(batch.len());
+        for write in batch {
+            changes.push(match write {
+                Write::Set { key, value, ttl } => {
+                    (checked_key(&key)?, Some(self.record(checked_value(&key, value)?, ttl)))
+                }
+                Write::Delete { key } => (checked_key(&key)?, None),
+            });
         }
         let mut tables = self.tables();
-        for write in batch {
-            match write {
-                Write::Set { key, value, ttl } => {
-                    tables.entries.insert(key.to_string(), self.record(value, ttl));
-                }
-                Write::Delete { key } => {
-                    tables.entries.remove(&key.to_string());
-                }
-            }
+        for (key, record) in changes {
+            match record {
+                Some(record) => tables.entries.insert(key, record),
+                None => tables.entries.remove(&key),
+            };
         }
         Ok(())
     }
@@ -110,18 +108,17 @@ impl RuntimeStore for MemoryRuntime {
         value: Vec<u8>,
         ttl: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        check(key, value.len())?;
+        let (name, value) = (checked_key(key)?, checked_value(key, value)?);
         let mut tables = self.tables();
-        let matches = self.live(&tables, &key.to_string()).map(|record| &*record.value) == expected;
+        let matches = self.live(&tables, &name).map(|record| &*record.value) == expected;
         if matches {
-            tables.entries.insert(key.to_string(), self.record(value, ttl));
+            tables.entries.insert(name, self.record(value, ttl));
         }
         Ok(matches)
     }
 
     async fn increment(&self, key: &Key, by: i64, ttl: Option<Duration>) -> Result<i64, StoreError> {
-        check(key, 0)?;
-        let (mut tables, name) = (self.tables(), key.to_string());
+        let (name, mut tables) = (checked_key(key)?, self.tables());
         let mut record = self.live(&tables, &name).cloned().unwrap_or_else(|| self.record(b"0".to_vec(), ttl));
         let stored = std::str::from_utf8(&record.value).ok().and_then(|text| text.parse::<i64>().ok());
         let sum = stored.and_then(|stored| stored.checked_add(by));
@@ -154,36 +151,83 @@ impl RuntimeStore for MemoryRuntime {
     }
 
     async fn append(&self, stream: &Key, value: Vec<u8>, keep: usize) -> Result<String, StoreError> {
-        check(stream, value.len())?;
-        let mut tables = self.tables();
-        let stream = tables.streams.entry(stream.to_string()).or_default();
-        stream.appended += 1;
-        let id = format!("{:020}", stream.appended);
-        stream.entries.insert(id.clone(), value);
-        while stream.entries.len() > keep {
-            stream.entries.pop_first();
-        }
+        let (name, value) = (checked_key(stream)?, checked_value(stream, value)?);
+        let id = self.tables().streams.append(name.clone(), value, keep);
+        self.waiters.wake(&name);
         Ok(id)
     }
 
     async fn read(&self, stream: &Key, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let tables = self.tables();
-        let entries = tables.streams.get(&stream.to_string()).into_iter().flat_map(|stream| &stream.entries);
-        let later = entries.filter(|(id, _)| after.is_none_or(|after| id.as_str() > after)).take(limit);
-        Ok(later.map(|(id, value)| Entry { key: id.clone(), value: value.clone() }).collect())
+        Ok(self.tables().streams.read(&stream.to_string(), after, limit))
+    }
+
+    async fn remove(&self, stream: &Key, ids: &[String]) -> Result<usize, StoreError> {
+        Ok(self.tables().streams.remove(&stream.to_string(), ids))
+    }
+
+    async fn trim(&self, stream: &Key, keep: usize) -> Result<usize, StoreError> {
+        Ok(self.tables().streams.trim(&stream.to_string(), keep))
+    }
+
+    async fn create_group(&self, group: &ConsumerGroup, start: StreamStart) -> Result<bool, StoreError> {
+        let (stream, name) = (checked_key(&group.stream)?, checked_name(&group.name)?);
+        Ok(self.tables().streams.create_group(stream, &name, start))
+    }
+
+    async fn delete_group(&self, group: &ConsumerGroup) -> Result<bool, StoreError> {
+        Ok(self.tables().streams.delete_group(&group.stream.to_string(), &group.name))
+    }
+
+    async fn read_group(
+        &self,
+        group: &ConsumerGroup,
+        consumer: &str,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (stream, consumer) = (group.stream.to_string(), checked_name(consumer)?);
+        let read = || {
+            let place = (stream.as_str(), group.name.as_str());
+            let delivered = self.tables().streams.deliver(place, &consumer, limit, self.clock.unix_millis());
+            std::future::ready(delivered)
+        };
+        self.waiters.read(&stream, wait, MAX_WAIT, read).await
+    }
+
+    async fn claim(
+        &self,
+        group: &ConsumerGroup,
+        consumer: &str,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (stream, consumer, now) = (group.stream.to_string(), checked_name(consumer)?, self.clock.unix_millis());
+        self.tables().streams.claim((&stream, &group.name), &consumer, idle, limit, now)
+    }
+
+    async fn acknowledge(&self, group: &ConsumerGroup, ids: &[String]) -> Result<usize, StoreError> {
+        Ok(self.tables().streams.acknowledge(&group.stream.to_string(), &group.name, ids))
+    }
+
+    async fn count_pending(&self, group: &ConsumerGroup) -> Result<usize, StoreError> {
+        let now = self.clock.unix_millis();
+        Ok(self.tables().streams.pending(&group.stream.to_string(), &group.name, now)?.len())
+    }
+
+    async fn list_pending(
+        &self,
+        group: &ConsumerGroup,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PendingEntry>, StoreError> {
+        let now = self.clock.unix_millis();
+        let mut entries = self.tables().streams.pending(&group.stream.to_string(), &group.name, now)?;
+        entries.retain(|entry| after.is_none_or(|after| entry.id.as_str() > after));
+        entries.truncate(limit);
+        Ok(entries)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
     }
-}
-
-fn check(key: &Key, value_bytes: usize) -> Result<(), StoreError> {
-    let key = key.to_string();
-    let (size, limit) = match (key.len(), value_bytes) {
-        (size, _) if size > MAX_KEY_BYTES => (size, MAX_KEY_BYTES),
-        (_, size) if size > MAX_VALUE_BYTES => (size, MAX_VALUE_BYTES),
-        _ => return Ok(()),
-    };
-    Err(StoreError::TooLarge { key: key.chars().take(80).collect(), size, limit })
 }

@@ -1,9 +1,10 @@
 //! What every driver of `RuntimeStore` must do. A driver's tests call [`holds`] with a way to open its store.
 
+mod groups;
+
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{AppName, Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
-use nexus_state::memory::ManualClock;
 
 /// Opens stores over the same data.
 pub(crate) trait Driver {
@@ -16,8 +17,8 @@ pub(crate) trait Driver {
     /// Closes a store.
     async fn close(&self, store: Arc<Self::Store>);
 
-    /// The clock that tells the store when values expire.
-    fn clock(&self) -> &ManualClock;
+    /// Makes the store believe that so much time has passed.
+    async fn advance(&self, by: Duration);
 
     /// Whether data survives closing.
     const DURABLE: bool;
@@ -27,13 +28,15 @@ pub(crate) trait Driver {
 pub(crate) async fn holds<D: Driver>(driver: &D) {
     let store = driver.open().await;
     values(&*store).await;
-    time_to_live(&*store, driver.clock()).await;
-    compare_and_set(&*store, driver.clock()).await;
-    increments(&*store, driver.clock()).await;
-    lists(&*store, driver.clock()).await;
+    time_to_live(&*store, driver).await;
+    compare_and_set(&*store, driver).await;
+    increments(&*store, driver).await;
+    lists(&*store, driver).await;
     prefixes(&*store).await;
     batches(&*store).await;
-    streams(&*store, driver.clock()).await;
+    streams(&*store, driver).await;
+    groups::hold(&*store, driver).await;
+    groups::share(&store).await;
     bounds(&*store).await;
     races(&store).await;
     driver.close(store).await;
@@ -81,29 +84,29 @@ async fn values(store: &impl RuntimeStore) {
     store.write(Batch::new(), Durability::Synced).await.unwrap();
 }
 
-async fn time_to_live(store: &impl RuntimeStore, clock: &ManualClock) {
+async fn time_to_live(store: &impl RuntimeStore, driver: &impl Driver) {
     put(store, "ttl", b"1", Some(10 * SECOND)).await;
-    clock.advance(9 * SECOND);
+    driver.advance(9 * SECOND).await;
     assert!(store.get(&key("ttl")).await.unwrap().is_some());
-    clock.advance(SECOND);
+    driver.advance(SECOND).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap(), None, "gone when its time is up");
     assert!(!store.expire(&key("ttl"), SECOND).await.unwrap(), "what is gone cannot expire");
 
     put(store, "ttl", b"2", Some(SECOND)).await;
     put(store, "ttl", b"3", None).await;
-    clock.advance(10 * SECOND);
+    driver.advance(10 * SECOND).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap().as_deref(), Some(&b"3"[..]), "setting again ends the time");
 
     assert!(store.expire(&key("ttl"), SECOND).await.unwrap());
     assert!(store.expire(&key("ttl"), 5 * SECOND).await.unwrap());
-    clock.advance(4 * SECOND);
+    driver.advance(4 * SECOND).await;
     assert!(store.get(&key("ttl")).await.unwrap().is_some());
-    clock.advance(SECOND);
+    driver.advance(SECOND).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap(), None);
     assert!(!store.expire(&key("never"), SECOND).await.unwrap());
 }
 
-async fn compare_and_set(store: &impl RuntimeStore, clock: &ManualClock) {
+async fn compare_and_set(store: &impl RuntimeStore, driver: &impl Driver) {
     let cas = async |expected: Option<&[u8]>, value: &[u8], ttl| {
         store.compare_and_set(&key("cas"), expected, value.to_vec(), ttl).await.unwrap()
     };
@@ -112,7 +115,7 @@ async fn compare_and_set(store: &impl RuntimeStore, clock: &ManualClock) {
     assert!(!cas(None, b"2", None).await);
     assert!(!cas(Some(b""), b"2", None).await);
     assert!(cas(Some(b"1"), b"2", Some(SECOND)).await);
-    clock.advance(SECOND);
+    driver.advance(SECOND).await;
     assert!(!cas(Some(b"2"), b"3", None).await, "what has expired is not there");
     assert!(cas(None, b"", None).await);
     assert!(!cas(None, b"3", None).await, "empty is there");
@@ -120,26 +123,26 @@ async fn compare_and_set(store: &impl RuntimeStore, clock: &ManualClock) {
     assert_eq!(store.get(&key("cas")).await.unwrap().as_deref(), Some(&b"3"[..]));
 }
 
-async fn increments(store: &impl RuntimeStore, clock: &ManualClock) {
+async fn increments(store: &impl RuntimeStore, driver: &impl Driver) {
     let counter = key("counter");
     assert_eq!(store.increment(&counter, 5, Some(10 * SECOND)).await.unwrap(), 5);
-    clock.advance(9 * SECOND);
+    driver.advance(9 * SECOND).await;
     assert_eq!(store.increment(&counter, -7, Some(10 * SECOND)).await.unwrap(), -2);
     assert_eq!(store.get(&counter).await.unwrap().as_deref(), Some(&b"-2"[..]));
-    clock.advance(SECOND);
+    driver.advance(SECOND).await;
     assert_eq!(store.increment(&counter, 1, None).await.unwrap(), 1, "the time starts when the key is made");
     put(store, "counter", b"a word", None).await;
     assert!(matches!(store.increment(&counter, 1, None).await, Err(StoreError::NotANumber(_))));
     assert_eq!(store.get(&counter).await.unwrap().as_deref(), Some(&b"a word"[..]));
 }
 
-async fn lists(store: &impl RuntimeStore, clock: &ManualClock) {
+async fn lists(store: &impl RuntimeStore, driver: &impl Driver) {
     for number in 0..25 {
         let ttl = (number % 5 == 0).then_some(SECOND);
         put(store, &format!("list/{number:03}"), &[number], ttl).await;
     }
     put(store, "lisu", b"other", None).await;
-    clock.advance(SECOND);
+    driver.advance(SECOND).await;
     let (prefix, all) = (key("list/"), store.list(&key("list/"), None, 100).await.unwrap());
     assert_eq!(all.len(), 20, "what has expired is not listed");
     assert_eq!(all[0], Entry { key: "list/001".into(), value: vec![1] });
@@ -205,13 +208,13 @@ async fn batches(store: &impl RuntimeStore) {
     assert_eq!(store.get(&key("batch/c")).await.unwrap(), None, "all or none");
 }
 
-async fn streams(store: &impl RuntimeStore, clock: &ManualClock) {
+async fn streams(store: &impl RuntimeStore, driver: &impl Driver) {
     let (stream, other) = (key("stream"), key("stream2"));
     assert!(store.read(&stream, None, 10).await.unwrap().is_empty());
     let mut ids = Vec::new();
     for number in 0..20_u8 {
         if number % 3 == 0 {
-            clock.advance(Duration::from_millis(1));
+            driver.advance(Duration::from_millis(1)).await;
         }
         ids.push(store.append(&stream, vec![number], 10).await.unwrap());
     }
@@ -291,12 +294,12 @@ async fn restart(driver: &impl Driver) {
     let id = store.append(&key("kept-stream"), b"1".to_vec(), 1).await.unwrap();
     driver.close(store).await;
 
-    driver.clock().advance(SECOND);
+    driver.advance(SECOND).await;
     let store = driver.open().await;
     assert_eq!(store.get(&key("kept")).await.unwrap().as_deref(), Some(&b"synced"[..]));
     assert_eq!(store.get(&key("kept-soon")).await.unwrap().as_deref(), Some(&b"soon"[..]));
     assert_eq!(store.get(&key("short")).await.unwrap(), None);
     let next = store.append(&key("kept-stream"), b"2".to_vec(), 1).await.unwrap();
     assert!(next > id, "ids grow over a restart");
-    driver.close(store).await;
+    groups::survive(driver, store).await;
 }
