@@ -12,10 +12,7 @@ use std::{
 
 use nexus_model::ComponentKind;
 use sha2::{Digest, Sha256};
-use wasmtime::{
-    CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
-    RegallocAlgorithm,
-};
+use wasmtime::{CacheStore, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::config::{MAX_MEMORY_BYTES, PoolSize};
 
@@ -103,14 +100,6 @@ pub(crate) fn compile_engine(kind: ComponentKind, functions: Option<Arc<dyn Cach
     if let Some(functions) = functions {
         config.enable_incremental_compilation(functions)?;
     }
-    Engine::new(&config)
-}
-
-/// The engine on which a compile child runs the top level of generated code, once: compiling fast counts for more than
-/// running fast.
-pub(crate) fn snapshot_engine() -> wasmtime::Result<Engine> {
-    let mut config = config(ComponentKind::Generated, ONE_INSTANCE, Enabled::No);
-    config.cranelift_opt_level(OptLevel::None).cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
     Engine::new(&config)
 }
 

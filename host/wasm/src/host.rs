@@ -24,7 +24,7 @@ use crate::{
 
 /// What the bytes of an entry of the cache are for.
 const COMPONENT: &str = "component";
-const INSTRUMENTED: &str = "instrumented engine, not optimised";
+const INSTRUMENTED: &str = "instrumented engine";
 const FUNCTIONS: &str = "functions of the engine";
 
 /// Builds, compiles, caches and links components. Cheap to clone.

@@ -1,4 +1,4 @@
-//! Machine code of single functions, so that the hundredth snapshot of the same engine compiles nothing but what is new.
+//! Machine code of single functions, so that a snapshot of the engine compiles nothing but what is new.
 
 use std::{
     borrow::Cow,
