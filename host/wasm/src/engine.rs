@@ -33,6 +33,10 @@ const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 const STACK_KEEP_RESIDENT: usize = 64 << 10;
 const MEMORY_GUARD: u64 = 32 << 20;
 
+/// Address space of each linear memory: all that 32 bits can name, so that an access needs no check of its own. What lies
+/// beyond the memory's end is never mapped. Of the 128 TiB that a process has, both pools take 16.
+const MEMORY_RESERVATION: u64 = 4 << 30;
+
 /// A compile child never has two.
 const ONE_INSTANCE: PoolSize = PoolSize { instances: 1, concurrent: 1, warm: 0 };
 
@@ -61,7 +65,7 @@ pub(crate) fn config(kind: ComponentKind, pool: PoolSize, pages: Enabled) -> Con
     if kind == ComponentKind::Generated {
         config.cranelift_nan_canonicalization(true);
     }
-    config.memory_init_cow(true).memory_reservation(MAX_MEMORY_BYTES as u64).memory_guard_size(MEMORY_GUARD);
+    config.memory_init_cow(true).memory_reservation(MEMORY_RESERVATION).memory_guard_size(MEMORY_GUARD);
     // Nobody looks at the frames of a guest, and without the tables for it code is smaller and faster to make.
     config.wasm_backtrace_max_frames(None).generate_address_map(false).native_unwind_info(false);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(pool, pages)));
@@ -177,7 +181,7 @@ mod tests {
             assert!(!engine.get_concurrency_support());
             assert!(!engine.get_shared_memory());
             assert!(engine.get_memory_init_cow());
-            assert_eq!(engine.get_memory_reservation(), 64 << 20);
+            assert_eq!(engine.get_memory_reservation(), 4 << 30);
             assert_eq!(engine.get_memory_guard_size(), 32 << 20);
             assert_eq!(engine.get_max_wasm_stack(), Engine::default().get_max_wasm_stack());
         }
