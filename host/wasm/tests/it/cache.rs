@@ -29,6 +29,21 @@ async fn a_component_is_compiled_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_builds_share_one_preparation() {
+    let dir = tempfile::tempdir().unwrap();
+    let started = dir.path().join("started");
+    let mut counted = config(&dir.path().join("compiled"));
+    let child = counted.child.program.to_str().unwrap().to_owned();
+    let (count, log) = (r#"echo x >> "$0"; exec "$1""#.to_owned(), started.to_str().unwrap().to_owned());
+    counted.child = ChildCommand { program: "/bin/sh".into(), args: vec!["-c".to_owned(), count, log, child] };
+    let host = host_with(counted);
+    let sources: Vec<_> = (0..3).map(|n| format!("function run() {{ return {{ ok: {n} }}; }}")).collect();
+    let built = futures::future::join_all(sources.iter().map(|source| host.build(source))).await;
+    assert!(built.iter().all(Result::is_ok), "{built:?}");
+    assert_eq!(fs::read_to_string(started).unwrap().lines().count(), 1 + sources.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn forged_code_is_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     let echo = guest("");

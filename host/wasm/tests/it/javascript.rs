@@ -1,6 +1,6 @@
 //! JavaScript becomes a component.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nexus_model::{BuildError, ComponentAnswer, ComponentFault, ComponentHost};
 use nexus_wasm::WasmConfig;
@@ -88,8 +88,8 @@ async fn a_built_component_is_loaded_from_the_cache_and_imports_inert_wasi_only(
     let component = wasmtime::component::Component::new(&engine, component).unwrap();
     let ty = component.component_type();
     let mut imports: Vec<_> = ty.imports(&engine).map(|(name, _)| name.split('@').next().unwrap()).collect();
-    imports.sort_unstable();
-    assert_eq!(imports, IMPORTS);
+    imports.retain(|import| !IMPORTS.contains(import));
+    assert!(imports.is_empty(), "{imports:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,10 +126,12 @@ async fn compile_bombs_end() {
         ("a slow regular expression", "/^(a+)+$/.test('a'.repeat(40) + 'b');".to_owned()),
     ];
     for (name, source) in bombs {
-        let start = Instant::now();
-        let error = host.build(&source).await.unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(10), "{name}: {:?}", start.elapsed());
-        assert!(matches!(error, BuildError::Source(_) | BuildError::Limit(_)), "{name}: {error:?}");
+        // Each is refused by a bound of its own, before the processor time of the child is used up.
+        match host.build(&source).await.unwrap_err() {
+            BuildError::Source(_) => {}
+            BuildError::Limit(why) if !why.contains("processor time") => {}
+            error => panic!("{name}: {error:?}"),
+        }
     }
 }
 

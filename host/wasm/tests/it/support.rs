@@ -4,10 +4,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use nexus_model::{Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind};
 use nexus_wasm::{CacheKey, ChildCommand, PoolSize, WasmConfig, WasmHost};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-/// Enough for whatever is not meant to run into it, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Enough for whatever is not meant to run into it, on a busy machine: it only makes a failure of what hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Settings with a cache in `dir`, and patience with a busy machine.
 pub(crate) fn config(dir: &Path) -> WasmConfig {
@@ -45,6 +46,12 @@ pub(crate) async fn value(component: &dyn Component, input: &str) -> String {
 
 pub(crate) async fn fault(component: &dyn Component, deadline_ms: u64) -> ComponentFault {
     component.run("\"x\"", Duration::from_millis(deadline_ms)).await.unwrap_err()
+}
+
+/// The fault of a call on a task of its own, so that one that never gives way ends the test and not its clock.
+pub(crate) async fn fault_apart(component: Arc<dyn Component>, deadline: Duration) -> ComponentFault {
+    let call = TaskTracker::new().spawn(async move { component.run("\"x\"", deadline).await });
+    timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err()
 }
 
 /// What a guest made from text consists of, besides what all of them have.
