@@ -1,6 +1,6 @@
 //! Metrics survive a restart and read well.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and shows its figures")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -229,10 +229,9 @@ proptest! {
 }
 
 #[test]
-fn recording_is_cheap_and_exact_under_threads() {
+fn recording_is_exact_under_threads() {
     let collector = MetricCollector::new();
     let metrics = collector.operation(&operation("classify"));
-    let started = std::time::Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -242,8 +241,5 @@ fn recording_is_cheap_and_exact_under_threads() {
             });
         }
     });
-    let rate = 400_000.0 / started.elapsed().as_secs_f64();
     assert_eq!(collector.snapshot(&operation("classify")).unwrap().calls.component, 400_000);
-    eprintln!("{rate:.0} calls recorded per second, by 4 threads");
-    assert!(rate > 500_000.0, "{rate:.0} calls/s");
 }
