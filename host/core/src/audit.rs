@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexus_model::{ModelProvider, Origin, canonical_json};
+use nexus_model::{GenerateRequest, ModelProvider, Origin, canonical_json};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -58,7 +58,8 @@ impl Auditor {
 
 async fn audit(models: &dyn ModelProvider, traces: &TraceBook, entry: &OperationEntry, input: &Value, output: &Value) {
     let request = match request(entry, input, TIMEOUT) {
-        Ok(request) => request,
+        // Whether another model agrees says nothing about this code.
+        Ok(request) => GenerateRequest { fallback: false, ..request },
         Err(error) => return tracing::warn!(operation = %entry.reference, error, "an audit could not be asked"),
     };
     let asked = Instant::now();

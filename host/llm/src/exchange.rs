@@ -1,28 +1,25 @@
-//! One question to an endpoint and its streamed answer.
-//!
-//! The client library `genai` is not used here: it keeps a whole line of the stream and a whole error body in memory,
-//! however long they are, and searches the line again for each piece of it, so that an endless line holds its thread for
-//! minutes past any time-out.
+//! One question to an endpoint and its streamed answer: the bytes, whoever the provider is.
 
 use nexus_model::{GenerateRequest, Message, ModelErrorKind, TokenSink};
 use reqwest::{
     Response,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{HeaderName, HeaderValue},
 };
 use time::OffsetDateTime;
 use tokio::task::coop::consume_budget;
 
 use crate::{
     answer::{MAX_ANSWER_BYTES, cut},
-    events::{EventReader, MAX_EVENT_BYTES},
-    failure::{Failure, broken, failed_midway, refused},
+    failure::{Failure, broken, refused},
+    frames::{FrameReader, MAX_MESSAGE_BYTES},
     settings::{ModelSettings, Provider},
-    wire::{self, Chunk, Tokens},
+    tokens::{Reported, Tokens},
+    wire::{Part, Stop},
 };
 
 /// The most of a refusal that is read, in bytes.
 const MAX_REFUSAL_BYTES: usize = 16 * 1024;
-/// The most bytes of a stream: the longest answer, letter by letter in events of 256 bytes.
+/// The most bytes of a stream: the longest answer, letter by letter in messages of 256 bytes.
 const MAX_STREAM_BYTES: usize = 256 * MAX_ANSWER_BYTES;
 /// The longest name of a model that is repeated, in characters.
 const MODEL_NAME_CHARS: usize = 200;
@@ -39,7 +36,7 @@ pub(crate) struct Answer {
 pub(crate) struct Exchange<'a> {
     pub(crate) client: &'a reqwest::Client,
     pub(crate) settings: &'a ModelSettings,
-    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) key: Option<(HeaderName, HeaderValue)>,
     pub(crate) request: &'a GenerateRequest,
 }
 
@@ -52,14 +49,34 @@ impl Exchange<'_> {
         sink: Option<&mut (dyn TokenSink + '_)>,
         used: &mut Tokens,
     ) -> Result<Answer, Failure> {
-        let Provider::OpenAi = self.settings.provider;
-        let mut call = self.client.post(self.settings.endpoint.call("chat/completions"));
-        if let Some(authorization) = &self.authorization {
-            call = call.header(AUTHORIZATION, authorization);
+        let provider = self.settings.provider;
+        let mut call = self.client.post(self.settings.endpoint.call(provider.path()));
+        for (name, value) in provider.headers() {
+            call = call.header(*name, *value);
         }
-        let body = wire::body(self.settings, self.request, messages);
-        let response = call.json(&body).send().await.map_err(|error| broken(&error))?;
-        if response.status().is_success() { collect(response, sink, used).await } else { Err(refusal(response).await) }
+        if let Some((name, value)) = &self.key {
+            call = call.header(name, value);
+        }
+        let body = provider.body(self.settings, self.request, messages);
+        // Until the count is told: who gives up waiting does not know what was used.
+        let before = std::mem::replace(&mut used.incomplete, true);
+        let response = call.json(&body).send().await.map_err(|error| broken(&error));
+        let response = match response {
+            Ok(response) if response.status().is_success() => response,
+            Ok(response) => {
+                used.incomplete = before;
+                return Err(refusal(response).await);
+            }
+            Err(failure) => {
+                used.incomplete = before;
+                return Err(failure);
+            }
+        };
+        let mut collected = Collected::default();
+        let outcome = collect(provider, response, sink, &mut collected).await;
+        used.incomplete = before;
+        used.add(collected.tokens);
+        outcome.and_then(|end_mark| collected.finish(end_mark))
     }
 }
 
@@ -76,13 +93,14 @@ async fn refusal(mut response: Response) -> Failure {
     refused(response.status(), response.headers(), &String::from_utf8_lossy(&body), OffsetDateTime::now_utc())
 }
 
+/// Reads the stream; says whether it came to its end mark.
 async fn collect(
+    provider: Provider,
     mut response: Response,
     mut sink: Option<&mut (dyn TokenSink + '_)>,
-    used: &mut Tokens,
-) -> Result<Answer, Failure> {
-    let mut reader = EventReader::default();
-    let mut collected = Collected::default();
+    collected: &mut Collected,
+) -> Result<bool, Failure> {
+    let mut reader = FrameReader::new(provider.framing());
     let mut received = 0;
     while let Some(bytes) = response.chunk().await.map_err(|error| broken(&error))? {
         // An endpoint that always has more to say must not keep the time-out from being seen.
@@ -91,14 +109,13 @@ async fn collect(
         if received > MAX_STREAM_BYTES {
             return Err(too_large(MAX_STREAM_BYTES));
         }
-        for event in reader.read(&bytes).map_err(|_| too_large(MAX_EVENT_BYTES))? {
-            if event == b"[DONE]" {
-                return collected.finish(true, used);
+        for message in reader.read(&bytes).map_err(|_| too_large(MAX_MESSAGE_BYTES))? {
+            if collected.take(provider.read(&message)?, sink.as_deref_mut())? {
+                return Ok(true);
             }
-            collected.event(&event, sink.as_deref_mut())?;
         }
     }
-    collected.finish(false, used)
+    Ok(false)
 }
 
 #[derive(Default)]
@@ -106,45 +123,36 @@ struct Collected {
     text: String,
     /// Bytes of the answer and of the reasoning before it.
     size: usize,
-    tokens: Tokens,
+    tokens: Reported,
     model: Option<String>,
-    finish_reason: Option<String>,
+    stop: Option<Stop>,
 }
 
 impl Collected {
-    fn event(&mut self, event: &[u8], sink: Option<&mut (dyn TokenSink + '_)>) -> Result<(), Failure> {
-        let chunk: Chunk = serde_json::from_slice(event).map_err(|error| {
-            let kind = ModelErrorKind::ProviderFailed { status: 200 };
-            Failure::new(kind, format!("an event of the stream is not a part of a chat completion: {error}"))
-        })?;
-        if let Some(error) = chunk.error {
-            return Err(failed_midway(&error));
-        }
-        self.tokens = chunk.usage.unwrap_or(self.tokens);
-        self.model = self.model.take().or(chunk.model);
-        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(()) };
-        self.finish_reason = choice.finish_reason.or(self.finish_reason.take());
-        let piece = choice.delta.content.unwrap_or_default();
-        self.size += piece.len() + choice.delta.reasoning_content.map_or(0, |thought| thought.len());
+    /// Adds a message; says whether it is the last.
+    fn take(&mut self, part: Part, sink: Option<&mut (dyn TokenSink + '_)>) -> Result<bool, Failure> {
+        self.tokens.update(part.tokens);
+        self.model = self.model.take().or(part.model);
+        self.stop = part.stop.or(self.stop);
+        self.size += part.text.len() + part.thought;
         if self.size > MAX_ANSWER_BYTES {
             return Err(too_large(MAX_ANSWER_BYTES));
         }
-        if !piece.is_empty() {
-            self.text.push_str(&piece);
+        if !part.text.is_empty() {
+            self.text.push_str(&part.text);
             if let Some(sink) = sink {
-                sink.token(&piece);
+                sink.token(&part.text);
             }
         }
-        Ok(())
+        Ok(part.end)
     }
 
     /// The answer, if the stream came to its end: its end mark, or at least the reason why the model stopped.
-    fn finish(self, end_mark: bool, used: &mut Tokens) -> Result<Answer, Failure> {
-        used.add(self.tokens);
+    fn finish(self, end_mark: bool) -> Result<Answer, Failure> {
         let truncated = |why| Err(Failure::new(ModelErrorKind::Truncated, why));
-        match self.finish_reason.as_deref() {
-            Some("length") => truncated("the model used up the tokens that it may answer with"),
-            Some("content_filter") => truncated("the provider's content filter stopped the answer"),
+        match self.stop {
+            Some(Stop::Length) => truncated("the model used up the tokens that it may answer with"),
+            Some(Stop::Filter) => truncated("the provider's content filter stopped the answer"),
             None if !end_mark => truncated("the stream ended without its end mark"),
             _ => Ok(Answer { text: self.text, model: self.model.map(|name| cut(&name, MODEL_NAME_CHARS)) }),
         }

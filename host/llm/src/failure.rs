@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use crate::answer::cut;
 
 /// The longest detail, in characters.
-const MAX_DETAIL: usize = 500;
+pub(crate) const MAX_DETAIL: usize = 500;
 /// The longest wait that a provider is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
@@ -74,7 +74,7 @@ pub(crate) fn failed_midway(body: &Value) -> Failure {
         let value = body.get(field)?;
         value.as_u64().or_else(|| value.as_str()?.parse().ok()).and_then(|status| u16::try_from(status).ok())
     });
-    let kind = match status {
+    let kind = match status.or_else(|| body.get("type")?.as_str().and_then(status_of)) {
         Some(401 | 403) => ModelErrorKind::Unauthorized,
         Some(429) => ModelErrorKind::RateLimited { retry_after: None },
         Some(status @ 500..=599) => ModelErrorKind::ProviderFailed { status },
@@ -82,6 +82,23 @@ pub(crate) fn failed_midway(body: &Value) -> Failure {
         _ => ModelErrorKind::ProviderFailed { status: 200 },
     };
     Failure::new(kind, text_of(body).unwrap_or("the stream reports an error").to_owned())
+}
+
+/// The status that Anthropic documents for a type of error.
+fn status_of(kind: &str) -> Option<u16> {
+    Some(match kind {
+        "invalid_request_error" => 400,
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" => 429,
+        "api_error" => 500,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => return None,
+    })
 }
 
 /// `Retry-After` in both its forms (RFC 9110, section 10.2.3).
@@ -96,7 +113,8 @@ fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// The readable part of an error body: `error.message`, as `OpenAI` and most others write it, or the beginning.
+/// The readable part of an error body: `error.message`, as `OpenAI`, Anthropic and most others write it, `error`, as
+/// Ollama does, or the beginning.
 fn message(body: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(body).ok();
     let text = parsed.as_ref().and_then(|value| text_of(value.get("error").unwrap_or(value))).unwrap_or(body);
@@ -168,6 +186,9 @@ mod tests {
             (json!({"message": "x", "code": "503"}), ModelErrorKind::ProviderFailed { status: 503 }),
             (json!({"message": "x", "status": 400}), ModelErrorKind::Rejected { status: 400 }),
             (json!({"message": "x", "type": "server_error"}), ModelErrorKind::ProviderFailed { status: 200 }),
+            (json!({"message": "x", "type": "overloaded_error"}), ModelErrorKind::ProviderFailed { status: 529 }),
+            (json!({"message": "x", "type": "rate_limit_error"}), ModelErrorKind::RateLimited { retry_after: None }),
+            (json!("out of memory"), ModelErrorKind::ProviderFailed { status: 200 }),
         ] {
             assert_eq!(failed_midway(&body).kind, kind, "{body}");
         }

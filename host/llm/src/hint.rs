@@ -2,7 +2,7 @@
 
 use nexus_model::ModelErrorKind;
 
-use crate::settings::ModelSettings;
+use crate::settings::{ModelSettings, Provider};
 
 /// The hint for a configured model.
 pub(crate) fn of(kind: &ModelErrorKind, alias: &str, settings: &ModelSettings) -> String {
@@ -24,6 +24,11 @@ pub(crate) fn of(kind: &ModelErrorKind, alias: &str, settings: &ModelSettings) -
         ModelErrorKind::Rejected { status: 300..=399 } => format!(
             "`{endpoint}` redirects; redirects are not followed, so that the key goes nowhere else: set `endpoint` to the final address"
         ),
+        ModelErrorKind::Rejected { status: 404 } if settings.provider == Provider::Ollama => {
+            format!(
+                "fetch the model where Ollama runs, with `ollama pull {model}`, and check that `{endpoint}` is the base URL without a path"
+            )
+        }
         ModelErrorKind::Rejected { status: 404 } => {
             format!(
                 "check that `{endpoint}` is the base URL of the API (it often ends in `/v1`) and has a model `{model}`"
@@ -34,7 +39,13 @@ pub(crate) fn of(kind: &ModelErrorKind, alias: &str, settings: &ModelSettings) -
                 "the provider does not accept the request as it is: check the prompt's parameters and whether `{model}` supports the settings' `response_format`"
             )
         }
+        ModelErrorKind::ProviderFailed { status: 529 } => {
+            "the provider is overloaded: try again later, or name another model in `fallback`".to_owned()
+        }
         ModelErrorKind::ProviderFailed { .. } => "try again later; the provider's status page may say more".to_owned(),
+        ModelErrorKind::Unreachable if settings.provider == Provider::Ollama => {
+            format!("start Ollama with `ollama serve`, or check `{endpoint}` and the network from this host to it")
+        }
         ModelErrorKind::Unreachable => format!("check `{endpoint}` and the network from this host to it"),
         ModelErrorKind::Timeout => {
             "raise the application's `timeout`, or use a faster model or a shorter prompt".to_owned()

@@ -1,21 +1,33 @@
 //! Many models behind aliases.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
-use nexus_model::{GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage};
-use reqwest::{header::HeaderValue, redirect::Policy};
+use nexus_model::{
+    AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
+};
+use reqwest::{
+    header::{HeaderName, HeaderValue},
+    redirect::Policy,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::{
     answer,
+    chain::{chain, fallback_faults, share},
     exchange::Exchange,
-    failure::Failure,
+    failure::{Failure, MAX_DETAIL},
     hint,
+    prices::PriceList,
     schema::Validators,
     settings::{KeyReference, ModelSettings, Price},
-    wire::Tokens,
+    tokens::Tokens,
 };
 
 /// The longest wait for a connection.
@@ -31,14 +43,21 @@ pub enum LlmError {
     /// The HTTP client cannot be built; most of the time, the host has no CA certificates.
     #[error("cannot set up the HTTP client for model providers; are CA certificates installed?")]
     Client(#[source] reqwest::Error),
+    /// Fall-backs are not what they can be; all faults, each with the setting's name.
+    #[error("{}", .0.join("; "))]
+    Fallback(Vec<String>),
 }
 
 /// Language models behind aliases.
 ///
-/// Connections use no proxy from the environment and follow no redirect. Nothing is tried again on errors; the only second
-/// question is the one repair round for an answer that is not JSON or fails its schema.
+/// Connections use no proxy from the environment and follow no redirect. No model is asked again on errors; the only second
+/// question is the one repair round for an answer that is not JSON or fails its schema. If the settings name fall-backs, the
+/// next model is asked when one is at its limit, fails or cannot be reached, and the answer says which one gave it.
 pub struct LanguageModels {
     models: BTreeMap<String, ModelSettings>,
+    /// What is asked for each alias, in order.
+    chains: BTreeMap<String, Vec<String>>,
+    prices: BTreeMap<String, Price>,
     keys: KeyResolver,
     client: reqwest::Client,
     validators: Validators,
@@ -53,8 +72,15 @@ impl fmt::Debug for LanguageModels {
 impl LanguageModels {
     /// Sets up models by alias. No key is needed and no endpoint is called before the first request.
     pub fn new(models: BTreeMap<String, ModelSettings>, keys: KeyResolver) -> Result<Self, LlmError> {
+        let faults = fallback_faults(&models);
+        if !faults.is_empty() {
+            return Err(LlmError::Fallback(faults));
+        }
         let client = http_client(models.values().any(|settings| settings.endpoint.is_https()))?;
-        Ok(Self { models, keys, client, validators: Validators::default() })
+        let chains = models.keys().map(|alias| (alias.clone(), chain(&models, alias))).collect();
+        let list = PriceList::bundled();
+        let priced = models.iter().filter_map(|(alias, settings)| Some((alias.clone(), list.of(settings)?.price)));
+        Ok(Self { chains, prices: priced.collect(), models, keys, client, validators: Validators::default() })
     }
 
     /// The aliases and what stands behind them.
@@ -71,10 +97,47 @@ impl LanguageModels {
         if trimmed.is_empty() {
             return Err(missing("is empty"));
         }
-        let mut header = HeaderValue::from_str(&format!("Bearer {trimmed}"))
-            .map_err(|_| missing("does not hold a key: it has a line break or another control character"))?;
-        header.set_sensitive(true);
+        let header = settings.provider.key(trimmed);
+        let header =
+            header.map_err(|_| missing("does not hold a key: it has a line break or another control character"))?;
         Ok(Some(Key { secret: SecretString::from(trimmed), header }))
+    }
+
+    /// Asks one model, whatever comes of it.
+    async fn ask(
+        &self,
+        alias: &str,
+        request: &GenerateRequest,
+        time: Duration,
+        sink: Option<&mut (dyn TokenSink + '_)>,
+    ) -> Result<Generation, ModelError> {
+        let Some(settings) = self.models.get(alias) else { return Err(unknown(alias, &self.models)) };
+        let mut used = Tokens::default();
+        let key = self.key(settings);
+        let outcome = match &key {
+            Err(missing) => Err(missing.clone()),
+            Ok(key) => {
+                let key = key.as_ref().map(|key| key.header.clone());
+                let exchange = Exchange { client: &self.client, settings, key, request };
+                let answer = tokio::time::timeout(time, self.rounds(exchange, sink, &mut used));
+                answer.await.unwrap_or_else(|_| Err(late(time)))
+            }
+        };
+        let usage = Price::usage(self.prices.get(alias), &used);
+        let secret = key.as_ref().ok().and_then(Option::as_ref).map(|key| key.secret.expose_secret());
+        match outcome {
+            Ok(Answered { value, model, repaired }) => {
+                let by = AnsweredBy { alias: alias.to_owned(), model: model.unwrap_or_else(|| settings.model.clone()) };
+                Ok(Generation { value, usage, by, repaired })
+            }
+            Err(failure) => Err(ModelError {
+                model: alias.to_owned(),
+                detail: failure.shown(secret),
+                hint: hint::of(&failure.kind, alias, settings),
+                kind: failure.kind,
+                usage,
+            }),
+        }
     }
 
     async fn rounds(
@@ -107,10 +170,35 @@ impl LanguageModels {
     }
 }
 
+fn unknown(alias: &str, models: &BTreeMap<String, ModelSettings>) -> ModelError {
+    ModelError {
+        model: alias.to_owned(),
+        kind: ModelErrorKind::UnknownModel,
+        detail: String::new(),
+        hint: hint::unknown(alias, models.keys().map(String::as_str)),
+        usage: Usage::NONE,
+    }
+}
+
+/// What the model that was asked for failed with, and what came of the others.
+fn told(failed: Vec<ModelError>, spent: Usage) -> Option<ModelError> {
+    let mut failed = failed.into_iter();
+    let first = failed.next()?;
+    let others: Vec<String> = failed.map(|error| format!("`{}`: {}", error.model, error.kind)).collect();
+    let detail = if others.is_empty() {
+        first.detail
+    } else {
+        let others = format!("fall-backs failed too: {}", others.join(", "));
+        let detail = if first.detail.is_empty() { others } else { format!("{}; {others}", first.detail) };
+        answer::cut(&detail, MAX_DETAIL - 1)
+    };
+    Some(ModelError { detail, usage: spent, ..first })
+}
+
 /// A key, ready to be sent.
 struct Key {
     secret: SecretString,
-    header: HeaderValue,
+    header: (HeaderName, HeaderValue),
 }
 
 /// A checked answer.
@@ -144,42 +232,34 @@ impl ModelProvider for LanguageModels {
     async fn generate(
         &self,
         request: &GenerateRequest,
-        sink: Option<&mut dyn TokenSink>,
+        mut sink: Option<&mut dyn TokenSink>,
     ) -> Result<Generation, ModelError> {
-        let Some(settings) = self.models.get(&request.model) else {
-            return Err(ModelError {
-                model: request.model.clone(),
-                kind: ModelErrorKind::UnknownModel,
-                detail: String::new(),
-                hint: hint::unknown(&request.model, self.models.keys().map(String::as_str)),
-                usage: Usage::default(),
-            });
+        let Some(chain) = self.chains.get(&request.model) else {
+            return Err(unknown(&request.model, &self.models));
         };
-        let mut used = Tokens::default();
-        let key = self.key(settings);
-        let outcome = match &key {
-            Err(missing) => Err(missing.clone()),
-            Ok(key) => {
-                let authorization = key.as_ref().map(|key| key.header.clone());
-                let exchange = Exchange { client: &self.client, settings, authorization, request };
-                let answer = tokio::time::timeout(request.timeout, self.rounds(exchange, sink, &mut used));
-                answer.await.unwrap_or_else(|_| Err(late(request.timeout)))
+        let chain = if request.fallback { chain } else { &chain[..1] };
+        let begun = Instant::now();
+        let mut spent = Usage::NONE;
+        let mut failed: Vec<ModelError> = Vec::new();
+        for (turn, alias) in chain.iter().enumerate() {
+            let time = share(request.timeout.saturating_sub(begun.elapsed()), chain.len() - turn);
+            if let (Some(last), Some(sink)) = (failed.last(), sink.as_deref_mut()) {
+                tracing::warn!(model = last.model, kind = last.kind.code(), next = alias, "falling back");
+                sink.restart();
             }
-        };
-        let usage = Price::usage(settings.price.as_ref(), used.input, used.output);
-        let secret = key.as_ref().ok().and_then(Option::as_ref).map(|key| key.secret.expose_secret());
-        match outcome {
-            Ok(Answered { value, model, repaired }) => {
-                Ok(Generation { value, usage, model: model.unwrap_or_else(|| settings.model.clone()), repaired })
+            match self.ask(alias, request, time, sink.as_deref_mut()).await {
+                Ok(generation) => return Ok(Generation { usage: spent + generation.usage, ..generation }),
+                Err(error) => {
+                    spent = spent + error.usage;
+                    let passing = error.kind.is_passing();
+                    failed.push(error);
+                    if !passing {
+                        break;
+                    }
+                }
             }
-            Err(failure) => Err(ModelError {
-                model: request.model.clone(),
-                detail: failure.shown(secret),
-                hint: hint::of(&failure.kind, &request.model, settings),
-                kind: failure.kind,
-                usage,
-            }),
         }
+        Err(told(failed, spent).unwrap_or_else(|| unknown(&request.model, &self.models)))
     }
 
     fn resolve(&self, alias: &str) -> Option<String> {

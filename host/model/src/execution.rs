@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::{ExecutionId, OperationRef, Revision, Usage, VersionHash};
+use crate::{AnsweredBy, ExecutionId, OperationRef, Revision, Usage, VersionHash};
 
 /// Which path answered a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,6 +87,9 @@ pub struct Execution {
     /// What the model used; nothing for a component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// The model that answered, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<AnsweredBy>,
     /// The input.
     pub input: Value,
     /// The answer, if there is one.
@@ -108,7 +111,7 @@ pub enum Origin {
 }
 
 /// An input and the model's answer to it: what the oracle learns from. One per distinct input of a version; the first
-/// answer stays.
+/// answer stays. The model is the one that the version names, never a fall-back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// The input.

@@ -1,6 +1,6 @@
 //! The port to language models.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Add, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -19,19 +19,53 @@ pub struct GenerateRequest {
     pub parameters: ModelParameters,
     /// The JSON Schema 2020-12 that the answer must satisfy.
     pub schema: Arc<Value>,
-    /// The longest that the answer, repair round included, may take.
+    /// The longest that the answer, repair round and fall-back models included, may take.
     pub timeout: Duration,
+    /// Whether a model that the settings name as a fall-back may answer in the place of this one.
+    pub fallback: bool,
 }
 
 /// What an answer used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens of all prompts, repair round included.
+    /// Tokens of all prompts, repair round included, cached ones too.
     pub input_tokens: u64,
+    /// Those of the prompts' tokens that the provider had in its cache.
+    #[serde(default)]
+    pub cached_input_tokens: u64,
     /// Tokens of all answers.
     pub output_tokens: u64,
-    /// What they cost, by the dated price of the settings.
-    pub cost: NanoUsd,
+    /// What they cost, by the dated price of the model that answered. `None` where that is not known: the model has no
+    /// price, or the provider did not count.
+    pub cost: Option<NanoUsd>,
+}
+
+impl Usage {
+    /// Nothing was used, and nothing is to be paid.
+    pub const NONE: Self = Self { input_tokens: 0, cached_input_tokens: 0, output_tokens: 0, cost: Some(NanoUsd(0)) };
+}
+
+impl Add for Usage {
+    type Output = Self;
+
+    /// The sum; its cost is known if both are.
+    fn add(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            cached_input_tokens: self.cached_input_tokens.saturating_add(other.cached_input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cost: self.cost.zip(other.cost).map(|(one, other)| one + other),
+        }
+    }
+}
+
+/// Which model gave an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredBy {
+    /// Its alias in the settings. Not the one that was asked for where a fall-back answered.
+    pub alias: String,
+    /// The provider's name of it.
+    pub model: String,
 }
 
 /// A model's answer, JSON that satisfies the request's schema.
@@ -41,8 +75,8 @@ pub struct Generation {
     pub value: Value,
     /// What it used.
     pub usage: Usage,
-    /// The provider's model that answered.
-    pub model: String,
+    /// The model that answered.
+    pub by: AnsweredBy,
     /// Whether the first answer failed the schema and was repaired.
     pub repaired: bool,
 }
@@ -107,6 +141,16 @@ pub enum ModelErrorKind {
 }
 
 impl ModelErrorKind {
+    /// Whether another model may well answer where this one did not: limits (429), failures of the provider (5xx), no
+    /// answer in time, no connection. What is wrong with the request or the settings is none of these.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::Timeout | Self::Unreachable => true,
+            Self::ProviderFailed { status } => *status >= 500,
+            _ => false,
+        }
+    }
+
     /// A stable word for metrics, problem details and scripts.
     pub fn code(&self) -> &'static str {
         match self {
@@ -152,6 +196,7 @@ pub trait ModelProvider: Send + Sync {
         sink: Option<&mut dyn TokenSink>,
     ) -> Result<Generation, ModelError>;
 
-    /// What stands behind an alias, as `endpoint/model`: part of an operation's version. `None` for an unknown alias.
+    /// What stands behind an alias itself, not behind its fall-backs, as `endpoint/model`: part of an operation's version.
+    /// `None` for an unknown alias.
     fn resolve(&self, alias: &str) -> Option<String>;
 }

@@ -23,7 +23,9 @@ pub use canonical::{canonical_json, sha256_hex};
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
 pub use definitions::{Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Snapshot};
 pub use execution::{Execution, FallbackReason, Origin, ServedBy, Trace};
-pub use generation::{GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage};
+pub use generation::{
+    AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
+};
 pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Revision, VersionHash};
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;

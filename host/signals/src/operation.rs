@@ -32,6 +32,8 @@ pub struct OperationMetrics {
     disagreed: AtomicU64,
     component_faults: AtomicU64,
     model_repairs: AtomicU64,
+    model_fallbacks: AtomicU64,
+    unpriced: AtomicU64,
 }
 
 impl OperationMetrics {
@@ -60,11 +62,14 @@ impl OperationMetrics {
         self.fallbacks[position(reason)].fetch_add(1, Relaxed);
     }
 
-    /// The model was used, for a call or an audit.
+    /// The model was used, for a call or an audit. What it cost may not be known; then that is counted.
     pub fn record_usage(&self, usage: &Usage) {
         self.input_tokens.fetch_add(usage.input_tokens, Relaxed);
         self.output_tokens.fetch_add(usage.output_tokens, Relaxed);
-        self.cost.fetch_add(usage.cost.0, Relaxed);
+        match usage.cost {
+            Some(cost) => self.cost.fetch_add(cost.0, Relaxed),
+            None => self.unpriced.fetch_add(1, Relaxed),
+        };
     }
 
     /// The model was asked again about a component's answer, and agreed or not.
@@ -83,6 +88,11 @@ impl OperationMetrics {
         self.model_repairs.fetch_add(1, Relaxed);
     }
 
+    /// Another model answered than the one that the operation names.
+    pub fn record_model_fallback(&self) {
+        self.model_fallbacks.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         let errors = self.errors.read().unwrap_or_else(PoisonError::into_inner);
         let fallbacks = FallbackReason::ALL.map(|reason| (reason, self.fallbacks[position(reason)].load(Relaxed)));
@@ -97,6 +107,8 @@ impl OperationMetrics {
             disagreed: self.disagreed.load(Relaxed),
             component_faults: self.component_faults.load(Relaxed),
             model_repairs: self.model_repairs.load(Relaxed),
+            model_fallbacks: self.model_fallbacks.load(Relaxed),
+            unpriced: self.unpriced.load(Relaxed),
         }
     }
 
@@ -117,6 +129,8 @@ impl OperationMetrics {
         self.disagreed.fetch_add(totals.disagreed, Relaxed);
         self.component_faults.fetch_add(totals.component_faults, Relaxed);
         self.model_repairs.fetch_add(totals.model_repairs, Relaxed);
+        self.model_fallbacks.fetch_add(totals.model_fallbacks, Relaxed);
+        self.unpriced.fetch_add(totals.unpriced, Relaxed);
     }
 }
 
@@ -138,6 +152,8 @@ pub(crate) struct Totals {
     pub(crate) disagreed: u64,
     pub(crate) component_faults: u64,
     pub(crate) model_repairs: u64,
+    pub(crate) model_fallbacks: u64,
+    pub(crate) unpriced: u64,
 }
 
 impl Totals {
@@ -145,13 +161,25 @@ impl Totals {
         self.latency.map(Counts::total)
     }
 
+    /// What the model cost, as far as it is known; `None` where no cost is.
+    pub(crate) fn known_cost(&self) -> Option<NanoUsd> {
+        (self.unpriced == 0 || self.priced() > 0).then_some(self.cost)
+    }
+
     /// What the component's answers would have cost, had the model given them: calls answered by the component times the
-    /// mean cost of what the model was asked (calls and audits). 0 while the model has not been asked.
-    pub(crate) fn saved(&self) -> NanoUsd {
-        let calls = self.calls();
-        let asked = u128::from(calls.model) + u128::from(self.agreed) + u128::from(self.disagreed);
-        let saved = (u128::from(self.cost.0) * u128::from(calls.component)).checked_div(asked).unwrap_or(0);
-        NanoUsd(u64::try_from(saved).unwrap_or(u64::MAX))
+    /// mean of the known costs of what the model was asked (calls and audits). 0 while the model has not been asked,
+    /// `None` where no cost is known.
+    pub(crate) fn saved(&self) -> Option<NanoUsd> {
+        self.known_cost()?;
+        let saved = u128::from(self.cost.0) * u128::from(self.calls().component);
+        let saved = saved.checked_div(self.priced().into()).unwrap_or(0);
+        Some(NanoUsd(u64::try_from(saved).unwrap_or(u64::MAX)))
+    }
+
+    /// How often the model was asked and the cost is known.
+    fn priced(&self) -> u64 {
+        let asked = self.calls().model.saturating_add(self.agreed).saturating_add(self.disagreed);
+        asked.saturating_sub(self.unpriced)
     }
 }
 

@@ -88,9 +88,15 @@ impl Scrape {
             vec![(vec![("direction", "input")], input), (vec![("direction", "output")], output)]
         })?;
         let usd = Unit::Other("usd".into());
-        let help = "What the model cost";
+        let help = "What the model cost, as far as it is known";
         self.counter(encoder, "nexus_operation_cost", help, Some(&usd), |totals| {
-            vec![(Vec::new(), totals.cost.usd())]
+            totals.known_cost().map(|cost| (Vec::new(), cost.usd())).into_iter().collect()
+        })?;
+        let help = "Uses of the model whose cost is not known";
+        self.counter(encoder, "nexus_operation_unpriced", help, None, |totals| vec![(Vec::new(), totals.unpriced)])?;
+        let help = "Answers of another model than the operation names";
+        self.counter(encoder, "nexus_operation_model_fallbacks", help, None, |totals| {
+            vec![(Vec::new(), totals.model_fallbacks)]
         })?;
         let help = "Answers of the model that failed the schema and were repaired";
         self.counter(encoder, "nexus_operation_model_repairs", help, None, |totals| {
@@ -99,7 +105,9 @@ impl Scrape {
         let help = "What the component saved: its calls times the model's mean cost";
         let mut saved = encoder.encode_descriptor("nexus_operation_saved", help, Some(&usd), MetricType::Gauge)?;
         for (operation, totals) in &self.operations {
-            saved.encode_family(&labels(operation, &[]))?.encode_gauge(&totals.saved().usd())?;
+            if let Some(amount) = totals.saved() {
+                saved.encode_family(&labels(operation, &[]))?.encode_gauge(&amount.usd())?;
+            }
         }
         Ok(())
     }

@@ -89,16 +89,20 @@ pub struct OperationSnapshot {
     pub fallbacks: BTreeMap<FallbackReason, u64>,
     /// Tokens of calls and audits.
     pub tokens: Tokens,
-    /// What the model cost, audits included.
-    pub cost: NanoUsd,
-    /// What the component saved: its calls times the model's mean cost.
-    pub saved: NanoUsd,
+    /// What the model cost, audits included, as far as it is known; `None` where no cost is.
+    pub cost: Option<NanoUsd>,
+    /// Answers whose cost is not known, and is not in `cost`.
+    pub unpriced: u64,
+    /// What the component saved: its calls times the model's mean known cost; `None` where no cost is known.
+    pub saved: Option<NanoUsd>,
     /// Audits of the component's answers.
     pub audits: Audits,
     /// Traps, deadlines and limits of the component.
     pub component_faults: u64,
     /// Answers of the model that were repaired.
     pub model_repairs: u64,
+    /// Answers of another model than the operation names.
+    pub model_fallbacks: u64,
 }
 
 impl OperationSnapshot {
@@ -108,11 +112,13 @@ impl OperationSnapshot {
             calls: totals.calls(),
             latency: totals.latency.map(|counts| Latency::from(counts)),
             tokens: Tokens { input: totals.input_tokens, output: totals.output_tokens },
-            cost: totals.cost,
+            cost: totals.known_cost(),
+            unpriced: totals.unpriced,
             saved: totals.saved(),
             audits: Audits::of(totals.agreed, totals.disagreed),
             component_faults: totals.component_faults,
             model_repairs: totals.model_repairs,
+            model_fallbacks: totals.model_fallbacks,
             errors: totals.errors,
             fallbacks: totals.fallbacks,
         }

@@ -25,8 +25,18 @@ fn record(collector: &MetricCollector, name: &str) {
         metrics.record_call(ServedBy::Component, micros);
     }
     metrics.record_call(ServedBy::Model, 800_000);
-    metrics.record_usage(&Usage { input_tokens: 100, output_tokens: 20, cost: NanoUsd(6_000) });
-    metrics.record_usage(&Usage { input_tokens: 90, output_tokens: 10, cost: NanoUsd(4_000) });
+    metrics.record_usage(&Usage {
+        input_tokens: 100,
+        cached_input_tokens: 0,
+        output_tokens: 20,
+        cost: Some(NanoUsd(6_000)),
+    });
+    metrics.record_usage(&Usage {
+        input_tokens: 90,
+        cached_input_tokens: 0,
+        output_tokens: 10,
+        cost: Some(NanoUsd(4_000)),
+    });
     metrics.record_audit(true);
     metrics.record_fallback(FallbackReason::Trap);
     metrics.record_component_fault();
@@ -43,7 +53,7 @@ fn a_snapshot_holds_what_was_recorded() {
     assert_eq!((snapshot.calls.component, snapshot.calls.model), (3, 1));
     assert!(snapshot.latency.component.p50_us.abs_diff(300) * 16 <= 300, "{:?}", snapshot.latency);
     assert_eq!((snapshot.tokens.input, snapshot.tokens.output), (190, 30));
-    assert_eq!((snapshot.cost, snapshot.saved), (NanoUsd(10_000), NanoUsd(15_000)));
+    assert_eq!((snapshot.cost, snapshot.saved), (Some(NanoUsd(10_000)), Some(NanoUsd(15_000))));
     assert_eq!(snapshot.audits.agreement, Some(1.0));
     assert_eq!(snapshot.fallbacks, BTreeMap::from([(FallbackReason::Trap, 1)]));
     let shown = serde_json::to_value(&snapshot).unwrap();

@@ -48,6 +48,7 @@ pub(crate) fn request(
         parameters: ModelParameters::default(),
         schema: std::sync::Arc::new(answer_schema()),
         timeout: TIMEOUT,
+        fallback: true,
     }
 }
 

@@ -96,7 +96,7 @@ impl Compilation<'_> {
             gate_agreement_lower_95: 0.0,
             component_sha256: None,
             refused: None,
-            usage: Usage::default(),
+            usage: Usage::NONE,
         }
     }
 
@@ -124,7 +124,7 @@ impl Compilation<'_> {
                 refused: None,
                 usage: answer.as_ref().map_or_else(|error| error.usage, |generation| generation.usage),
             };
-            add(&mut evidence.usage, attempt.usage);
+            evidence.usage = evidence.usage + attempt.usage;
             let value = match answer {
                 Ok(generation) => generation.value,
                 Err(error) => {
@@ -318,10 +318,4 @@ fn sum(one: Agreement, other: Agreement) -> Agreement {
         abstained: one.abstained + other.abstained,
         failed: one.failed + other.failed,
     }
-}
-
-fn add(total: &mut Usage, more: Usage) {
-    total.input_tokens += more.input_tokens;
-    total.output_tokens += more.output_tokens;
-    total.cost = total.cost + more.cost;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nexus_definitions::Violation;
-use nexus_model::{ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, TokenSink, Usage};
+use nexus_model::{AnsweredBy, ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, TokenSink, Usage};
 
 /// One call of an operation.
 pub struct Call<'a> {
@@ -30,6 +30,8 @@ pub struct Answer {
     pub output: String,
     /// What the model used, if it was asked.
     pub usage: Option<Usage>,
+    /// The model that answered, if one did.
+    pub model: Option<AnsweredBy>,
     /// From the call's arrival to its answer.
     pub duration: Duration,
 }

@@ -13,8 +13,8 @@ use std::{
 
 use nexus_definitions::{nearest, violations};
 use nexus_model::{
-    Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason, GenerateRequest, Generation,
-    ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
+    AnsweredBy, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason, GenerateRequest,
+    Generation, ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -75,6 +75,7 @@ struct Served {
     path: ServedBy,
     fallback: Option<FallbackReason>,
     usage: Option<Usage>,
+    model: Option<AnsweredBy>,
 }
 
 /// Why there is no answer, and which path failed.
@@ -142,7 +143,7 @@ impl RequestRouter {
                         if audit {
                             self.auditor.ask_again(running.entry, &running.input, &output);
                         }
-                        Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None })
+                        Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None, model: None })
                     }
                     Err(reason) => {
                         running.entry.metrics.record_fallback(reason);
@@ -195,7 +196,7 @@ impl RequestRouter {
             .map_err(|error| refused(format!("the component's answer is not JSON: {error}")))?;
         let wrong = violations(&running.entry.output, &output);
         if wrong.is_empty() {
-            Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None })
+            Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None, model: None })
         } else {
             Err(failed(ServedBy::Component, CallErrorKind::OutputInvalid { violations: wrong }))
         }
@@ -220,9 +221,15 @@ impl RequestRouter {
         if generation.repaired {
             running.entry.metrics.record_model_repair();
         }
-        keep_trace(&self.traces, running.entry, &running.input, &generation, Origin::Call, asked.elapsed()).await;
+        if generation.by.alias == request.model {
+            keep_trace(&self.traces, running.entry, &running.input, &generation, Origin::Call, asked.elapsed()).await;
+        } else {
+            // The version names the model that was asked for: what another one says must teach no code.
+            running.entry.metrics.record_model_fallback();
+        }
         let text = generation.value.to_string();
-        Ok(Served { output: generation.value, text, path: ServedBy::Model, fallback, usage: Some(generation.usage) })
+        let Generation { value: output, usage, by, .. } = generation;
+        Ok(Served { output, text, path: ServedBy::Model, fallback, usage: Some(usage), model: Some(by) })
     }
 
     fn finish(&self, running: Running<'_>, outcome: Result<Served, Failed>) -> Result<Answer, CallError> {
@@ -250,13 +257,16 @@ impl RequestRouter {
                 path,
                 fallback,
                 usage,
+                model: outcome.as_ref().ok().and_then(|served| served.model.clone()),
                 input: running.input,
                 output,
                 error: error.map(str::to_owned),
             });
         }
         match outcome {
-            Ok(served) => Ok(Answer { execution: id, path, fallback, output: served.text, usage, duration }),
+            Ok(Served { text: output, model, .. }) => {
+                Ok(Answer { execution: id, path, fallback, output, usage, model, duration })
+            }
             Err(failed) => Err(CallError { execution: Some(id), kind: failed.kind }),
         }
     }
@@ -286,6 +296,7 @@ pub(crate) fn request(entry: &OperationEntry, input: &Value, timeout: Duration) 
         parameters: prompt.parameters,
         schema: Arc::clone(&entry.operation.output),
         timeout,
+        fallback: true,
     })
 }
 

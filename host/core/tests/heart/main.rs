@@ -8,7 +8,7 @@ mod twins;
 use std::{sync::Arc, time::Duration};
 
 use nexus_core::{CallErrorKind, OracleConfig, OracleError};
-use nexus_model::{ExecutionId, FallbackReason, JitState, ServedBy};
+use nexus_model::{AnsweredBy, ExecutionId, FallbackReason, JitState, ServedBy};
 use serde_json::{Value, json};
 
 use crate::twins::{Bench, Coder, definition, files, good_code, n_of};
@@ -185,6 +185,35 @@ async fn component_answers_are_asked_again_in_the_background() {
     }
     let live = bench.status().await.record.live;
     assert_eq!((live.handled, live.agreed), (3, 2));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_fall_back_model_says_teaches_nothing() {
+    let bench = Bench::start(definition("auto", 150), Coder::answers([]), |_| {}).await;
+    profile(&bench, 3).await;
+    let answer = bench.call(88_888).await.unwrap();
+    assert_eq!((answer.path, n_of(&answer.output)), (ServedBy::Model, 1));
+    let by = AnsweredBy { alias: "other".to_owned(), model: "other".to_owned() };
+    assert_eq!(answer.model.as_ref(), Some(&by));
+    assert_eq!(bench.execution(answer.execution).await.unwrap().model, Some(by));
+    assert_eq!(bench.status().await.distinct_inputs, 3, "an answer under another model's name is no trace");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn no_fall_back_model_judges_code() {
+    let audit_all = |config: &mut OracleConfig| config.audit_share = 1.0;
+    let bench = Bench::start(definition("auto", 150), Coder::answers([good_code("even")]), audit_all).await;
+    profile(&bench, 150).await;
+    bench.wait_for(JitState::Active).await;
+    for n in [88_888, 2] {
+        assert_eq!(bench.call(n).await.unwrap().path, ServedBy::Component);
+        // At most four audits run at one time; more would be left out.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let live = bench.status().await.record.live;
+    assert_eq!((live.handled, live.agreed), (1, 1));
     bench.stop().await;
 }
 

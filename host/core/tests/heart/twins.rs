@@ -9,9 +9,9 @@ use std::{
 use async_trait::async_trait;
 use nexus_core::{Answer, Call, CallError, Core, CoreConfig, ImportError, JitStatus, MasterKey, OracleConfig, Parts};
 use nexus_model::{
-    Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, DefinitionStore,
-    Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError, ModelErrorKind,
-    ModelProvider, OperationRef, RuntimeStore, TokenSink, Usage, sha256_hex,
+    AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
+    DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
+    ModelErrorKind, ModelProvider, OperationRef, RuntimeStore, TokenSink, Usage, sha256_hex,
 };
 use nexus_signals::{EventBus, MetricCollector};
 use nexus_state::memory::{MemoryDefinitions, MemoryRuntime};
@@ -88,7 +88,12 @@ impl Coder {
 struct Models(Coder);
 
 fn generation(model: &str, value: Value) -> Generation {
-    Generation { value, usage: Usage::default(), model: model.to_owned(), repaired: false }
+    Generation {
+        value,
+        usage: Usage::default(),
+        by: AnsweredBy { alias: model.to_owned(), model: model.to_owned() },
+        repaired: false,
+    }
 }
 
 #[async_trait]
@@ -118,6 +123,9 @@ impl ModelProvider for Models {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 Ok(generation("small", json!({"n": 2 * n})))
             }
+            // The limit of the one model is reached; the other, if it may be asked, has ideas of its own.
+            88_888 if request.fallback => Ok(generation("other", json!({"n": 1}))),
+            88_888 => Err(error(ModelErrorKind::RateLimited { retry_after: None })),
             _ => Ok(generation("small", json!({"n": 2 * n}))),
         }
     }

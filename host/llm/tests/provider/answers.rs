@@ -12,7 +12,8 @@ use crate::{
 };
 
 fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
-    Usage { input_tokens, output_tokens, cost: NanoUsd(input_tokens * 150 + output_tokens * 600) }
+    let cost = Some(NanoUsd(input_tokens * 150 + output_tokens * 600));
+    Usage { input_tokens, cached_input_tokens: 0, output_tokens, cost }
 }
 
 #[tokio::test]
@@ -22,7 +23,7 @@ async fn pieces_come_in_order_and_are_counted() {
     let generation = result.unwrap();
     assert_eq!(generation.value, json!({ "sum": 2 }));
     assert_eq!(generation.usage, usage(1_203, 7));
-    assert_eq!(generation.model, "vendor/model-low");
+    assert_eq!(generation.by.model, "vendor/model-low");
     assert!(!generation.repaired);
     assert_eq!(pieces, ["{\"su", "m\":", " 2", "}"]);
 }
@@ -126,12 +127,13 @@ async fn the_reason_to_stop_is_as_good_as_the_end_mark() {
     let end = Step::Send(event(&json!({ "model": "model-1", "choices": [{ "delta": {}, "finish_reason": "stop" }] })));
     let endpoint = Endpoint::start(vec![vec![opening(), piece("{\"sum\":2}"), end]]).await;
     let generation = ask(&endpoint, &request()).await.0.unwrap();
-    assert_eq!((generation.value, generation.model.as_str()), (json!({ "sum": 2 }), "model-1"));
+    assert_eq!((generation.value, generation.by.model.as_str()), (json!({ "sum": 2 }), "model-1"));
 }
 
 #[tokio::test]
 async fn usage_may_be_missing() {
     let end = Step::Send("data: [DONE]\n\n".to_owned());
     let endpoint = Endpoint::start(vec![vec![opening(), piece("{\"sum\":2}"), end]]).await;
-    assert_eq!(ask(&endpoint, &request()).await.0.unwrap().usage, Usage::default());
+    // What was not counted is not known, and not nothing.
+    assert_eq!(ask(&endpoint, &request()).await.0.unwrap().usage, Usage { cost: None, ..Usage::NONE });
 }

@@ -90,17 +90,6 @@ async fn other_statuses_are_told() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
-    let endpoint = Endpoint::start(vec![vec![]]).await;
-    let settings = settings(&endpoint);
-    drop(endpoint);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let error = models(settings, Some(KEY)).generate(&request(), None).await.unwrap_err();
-    assert_eq!(error.kind, ModelErrorKind::Unreachable, "{error}");
-    assert!(error.detail.contains("refused"), "{error}");
-}
-
-#[tokio::test]
 async fn what_is_not_http_cannot_be_reached() {
     for script in [
         vec![],
@@ -145,7 +134,8 @@ async fn the_repair_round_has_no_time_of_its_own() {
     let impatient = GenerateRequest { timeout: Duration::from_millis(300), ..request() };
     let error = ask(&endpoint, &impatient).await.0.unwrap_err();
     assert_eq!(error.kind, ModelErrorKind::Timeout);
-    assert_eq!(error.usage.cost, NanoUsd(10 * 150 + 600));
+    // The second answer is still on its way, and nobody knows what it will cost.
+    assert_eq!((error.usage.input_tokens, error.usage.cost), (10, None));
 }
 
 #[tokio::test]
@@ -168,15 +158,6 @@ async fn a_broken_stream_is_no_answer() {
 }
 
 #[tokio::test]
-async fn an_error_within_a_stream_is_told() {
-    let error = event(&json!({ "error": { "message": "overloaded", "code": 503 } }));
-    assert_eq!(
-        kind_of(vec![opening(), piece("{"), Step::Send(error)]).await,
-        ModelErrorKind::ProviderFailed { status: 503 }
-    );
-}
-
-#[tokio::test]
 async fn an_endless_answer_is_cut() {
     let Step::Send(answer) = piece(&"x".repeat(1_000)) else { unreachable!() };
     let thought = event(&json!({ "choices": [{ "delta": { "reasoning_content": "x".repeat(1_000) } }] }));
@@ -188,16 +169,9 @@ async fn an_endless_answer_is_cut() {
 }
 
 #[tokio::test]
-async fn an_endless_refusal_is_cut() {
-    let head = Step::Send("HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\n\r\n".to_owned());
-    let kind = kind_of(vec![head, Step::Forever("x".repeat(10_000))]).await;
-    assert_eq!(kind, ModelErrorKind::ProviderFailed { status: 500 });
-}
-
-#[tokio::test]
 async fn an_answer_of_too_many_tokens_is_paid_for() {
     let endpoint = Endpoint::start(vec![vec![opening(), piece("{"), ending("length", 100, 50)]]).await;
     let error = ask(&endpoint, &request()).await.0.unwrap_err();
     assert_eq!(error.kind, ModelErrorKind::Truncated);
-    assert_eq!(error.usage.cost, NanoUsd(100 * 150 + 50 * 600));
+    assert_eq!(error.usage.cost, Some(NanoUsd(100 * 150 + 50 * 600)));
 }

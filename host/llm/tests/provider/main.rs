@@ -4,7 +4,10 @@
 mod answers;
 mod endpoint;
 mod failures;
+mod fallback;
+mod faults;
 mod requests;
+mod spoken;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -48,6 +51,7 @@ fn request() -> GenerateRequest {
             "additionalProperties": false,
         })),
         timeout: Duration::from_secs(20),
+        fallback: true,
     }
 }
 

@@ -131,3 +131,73 @@ async fn the_key_is_in_no_log() {
     assert!(log.contains("the log works") && log.contains("asking for a repaired answer"), "{log}");
     assert!(!log.contains(KEY), "{log}");
 }
+
+#[tokio::test]
+async fn anthropic_is_sent_messages() {
+    use crate::spoken::{answered, settings};
+    let provider = nexus_llm::Provider::Anthropic;
+    let endpoint = Endpoint::start(vec![answered(provider, &["{\"sum\":2}"], 1, 1)]).await;
+    models(settings(provider, &endpoint), Some(KEY)).generate(&request(), None).await.unwrap();
+    let sent = endpoint.requests().remove(0);
+    assert!(sent.head.starts_with("POST /v1/messages HTTP/1.1"), "{}", sent.head);
+    for header in [&*format!("x-api-key: {KEY}\r\n"), "anthropic-version: 2023-06-01\r\n"] {
+        assert!(sent.head.contains(header), "{}", sent.head);
+    }
+    assert!(!sent.head.contains("authorization"), "{}", sent.head);
+    assert_eq!(
+        sent.body,
+        json!({
+            "model": "vendor/model-low",
+            "max_tokens": 50,
+            "stream": true,
+            "temperature": 0.0,
+            "system": [{ "type": "text", "text": "You count." }],
+            "messages": [{ "role": "user", "content": "one and one" }],
+            "output_config": { "format": { "type": "json_schema", "schema": *request().schema } },
+        })
+    );
+}
+
+#[tokio::test]
+async fn anthropic_gives_an_open_schema_as_a_tool() {
+    use crate::spoken::{answered, settings};
+    let provider = nexus_llm::Provider::Anthropic;
+    let endpoint = Endpoint::start(vec![answered(provider, &["{\"sum\":2}"], 1, 1)]).await;
+    let open = nexus_model::GenerateRequest {
+        schema: Arc::new(json!({ "type": "object", "properties": { "sum": { "type": "integer" } } })),
+        parameters: nexus_model::ModelParameters::default(),
+        ..request()
+    };
+    models(settings(provider, &endpoint), Some(KEY)).generate(&open, None).await.unwrap();
+    let sent = endpoint.requests().remove(0).body;
+    assert_eq!(sent["output_config"], json!(null));
+    assert_eq!(sent["tools"][0]["input_schema"], *open.schema);
+    assert_eq!(sent["tool_choice"], json!({ "type": "tool", "name": sent["tools"][0]["name"] }));
+    assert_eq!(sent["max_tokens"], 8_192);
+}
+
+#[tokio::test]
+async fn ollama_is_sent_a_chat() {
+    use crate::spoken::{answered, settings};
+    let provider = nexus_llm::Provider::Ollama;
+    let endpoint = Endpoint::start(vec![answered(provider, &["{\"sum\":2}"], 1, 1)]).await;
+    let mut settings = settings(provider, &endpoint);
+    settings.as_object_mut().unwrap().remove("key");
+    models(settings, None).generate(&request(), None).await.unwrap();
+    let sent = endpoint.requests().remove(0);
+    assert!(sent.head.starts_with("POST /api/chat HTTP/1.1"), "{}", sent.head);
+    assert!(!sent.head.contains("authorization"), "{}", sent.head);
+    assert_eq!(
+        sent.body,
+        json!({
+            "model": "vendor/model-low",
+            "stream": true,
+            "messages": [
+                { "role": "system", "content": "You count." },
+                { "role": "user", "content": "one and one" },
+            ],
+            "options": { "temperature": 0.0, "num_predict": 50 },
+            "format": *request().schema,
+        })
+    );
+}

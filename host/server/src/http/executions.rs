@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use nexus_core::ExecutionFilter;
-use nexus_model::{AppName, Execution, ExecutionId, ServedBy, Usage};
+use nexus_model::{AnsweredBy, AppName, Execution, ExecutionId, ServedBy, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -21,17 +21,36 @@ const MAX_LIMIT: usize = 200;
 /// What a model used.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UsageView {
-    /// Tokens of all prompts, a repair round included.
+    /// Tokens of all prompts, a repair round included, cached ones too.
     pub input_tokens: u64,
+    /// Those of the prompts' tokens that the provider had in its cache.
+    #[serde(default)]
+    pub cached_input_tokens: u64,
     /// Tokens of all answers.
     pub output_tokens: u64,
-    /// What they cost, in 10⁻⁹ US dollars.
-    pub cost_nano_usd: u64,
+    /// What they cost, in 10⁻⁹ US dollars; null where that is not known, as without a price.
+    pub cost_nano_usd: Option<u64>,
 }
 
 impl From<Usage> for UsageView {
-    fn from(Usage { input_tokens, output_tokens, cost }: Usage) -> Self {
-        Self { input_tokens, output_tokens, cost_nano_usd: cost.0 }
+    fn from(Usage { input_tokens, cached_input_tokens, output_tokens, cost }: Usage) -> Self {
+        Self { input_tokens, cached_input_tokens, output_tokens, cost_nano_usd: cost.map(|cost| cost.0) }
+    }
+}
+
+/// Which model gave an answer.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AnsweredByView {
+    /// Its alias in the settings. Not the one that the prompt names where a fall-back answered.
+    #[schema(example = "small")]
+    pub alias: String,
+    /// The provider's name of it.
+    pub model: String,
+}
+
+impl From<AnsweredBy> for AnsweredByView {
+    fn from(AnsweredBy { alias, model }: AnsweredBy) -> Self {
+        Self { alias, model }
     }
 }
 
@@ -63,6 +82,9 @@ pub struct ExecutionView {
     /// What the model used; absent when none was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageView>,
+    /// The model that answered; absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<AnsweredByView>,
     /// The input.
     pub input: Value,
     /// The answer, if there is one.
@@ -86,6 +108,7 @@ impl From<Execution> for ExecutionView {
             path: execution.path.as_str().to_owned(),
             fallback: execution.fallback.map(|reason| reason.as_str().to_owned()),
             usage: execution.usage.map(Into::into),
+            model: execution.model.map(Into::into),
             input: execution.input,
             output: execution.output,
             error: execution.error,

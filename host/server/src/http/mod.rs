@@ -18,7 +18,7 @@ mod stream;
 mod trace_context;
 
 pub use apps::{AppDetailView, AppList, AppView, FaultView, OperationView, OptimizeView};
-pub use executions::{ExecutionList, ExecutionView, UsageView};
+pub use executions::{AnsweredByView, ExecutionList, ExecutionView, UsageView};
 pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
 pub use problem::{Problem, ViolationView};

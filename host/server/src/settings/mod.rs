@@ -94,7 +94,8 @@ impl Settings {
             (self.wasm.concurrent == 0, "`wasm.concurrent` must be more than 0"),
             (self.wasm.concurrent > self.wasm.instances, "`wasm.concurrent` must be at most `wasm.instances`"),
         ];
-        checks.iter().filter(|(wrong, _)| *wrong).map(|(_, fault)| (*fault).to_owned()).collect()
+        let wrong = checks.iter().filter(|(wrong, _)| *wrong).map(|(_, fault)| (*fault).to_owned());
+        wrong.chain(nexus_llm::fallback_faults(&self.models)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nexus_llm::{KeyReference, ModelSettings, Provider, ResponseFormat};
+use nexus_llm::{KeyReference, ModelSettings, ResponseFormat};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
@@ -16,9 +16,7 @@ pub(super) fn serialize<S: Serializer>(
 
 fn show(model: &ModelSettings) -> serde_json::Value {
     let mut shown = json!({
-        "provider": match model.provider {
-            Provider::OpenAi => "openai",
-        },
+        "provider": model.provider.as_str(),
         "endpoint": model.endpoint.to_string(),
         "model": model.model,
         "response_format": match model.response_format {
@@ -39,6 +37,20 @@ fn show(model: &ModelSettings) -> serde_json::Value {
             "output_usd_per_million": price.output_usd_per_million,
             "as_of": price.as_of.to_string(),
         });
+        for (name, amount) in [
+            ("cached_input_usd_per_million", price.cached_input_usd_per_million),
+            ("cache_write_usd_per_million", price.cache_write_usd_per_million),
+        ] {
+            if let Some(amount) = amount {
+                shown["price"][name] = json!(amount);
+            }
+        }
+    }
+    if let Some(max_tokens) = model.max_tokens {
+        shown["max_tokens"] = json!(max_tokens);
+    }
+    if !model.fallback.is_empty() {
+        shown["fallback"] = json!(model.fallback);
     }
     shown
 }

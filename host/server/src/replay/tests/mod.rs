@@ -159,6 +159,7 @@ impl StandIn {
             parameters: ModelParameters::default(),
             schema: Arc::new(serde_json::from_str(OUTPUT).unwrap()),
             timeout: Duration::from_secs(2),
+            fallback: true,
         };
         let mut pieces = Pieces::default();
         let result = models.generate(&request, Some(&mut pieces)).await;
