@@ -32,11 +32,14 @@ Examples:
 
   A server's settings for it (nexus.yaml):
     models:
-      small: { endpoint: \"http://127.0.0.1:4010/v1\", model: small }";
+      small: { endpoint: \"http://127.0.0.1:4010/v1\", model: small }
+  or, in the protocols of Anthropic and Ollama:
+      small: { provider: anthropic, endpoint: \"http://127.0.0.1:4010/v1\", model: small }
+      small: { provider: ollama, endpoint: \"http://127.0.0.1:4010\", model: small }";
 
 /// A stand-in for a language model that replays recorded answers.
 ///
-/// It speaks the chat completions protocol, but it is no model: it finds the recorded answer by the rendered messages, and
+/// It speaks `OpenAI`'s chat completions, Anthropic's messages and Ollama's chat, but it is no model: it finds the recorded answer by the rendered messages, and
 /// whatever was not recorded is an error (HTTP 404, `no_recording`). A changed prompt has no recordings.
 #[derive(Debug, Parser)]
 #[command(name = "nexus-replay", version, after_help = EXAMPLES)]
@@ -50,7 +53,7 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one. The address is printed as one line of JSON.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The bearer key that requests must have; any or none if left out.
+    /// The key that requests must have, each where its protocol puts it; any or none if left out.
     #[arg(long)]
     key: Option<String>,
     /// How long answers take: `recorded`, `none`, milliseconds, or `scale:` and a factor.

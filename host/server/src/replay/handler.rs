@@ -8,100 +8,93 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use nexus_model::{Message, OperationRef, sha256_hex};
+use nexus_model::{OperationRef, sha256_hex};
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{
     FaultKind, WHAT,
-    chat::{ChatError, ChatRequest, Envelope},
     library::{Found, Recorded},
     random::{Purpose, draw},
     request_sha256,
     router::Shared,
     stream::{self, Ending},
+    wire::{Asked, Envelope, Refusal, Wire},
 };
 
 /// Says on every answer what gave it.
 const STAND_IN: &str = "x-nexus-replay";
 
-pub(super) async fn completions(
-    State(shared): State<Arc<Shared>>,
+/// `POST /v1/chat/completions`
+pub(super) async fn openai(shared: State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
+    ask(Wire::OpenAi, &shared, &headers, &body).await
+}
+
+/// `POST /v1/messages`
+pub(super) async fn anthropic(
+    shared: State<Arc<Shared>>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, ChatError> {
-    authorise(&shared, &headers)?;
-    let request: ChatRequest = serde_json::from_slice(&body).map_err(|error| ChatError {
-        status: StatusCode::BAD_REQUEST,
-        kind: "invalid_request_error",
-        message: error.to_string(),
-    })?;
-    shared.stats().requests += 1;
+) -> Result<Response, Refusal> {
+    ask(Wire::Anthropic, &shared, &headers, &body).await
+}
 
-    let messages = request.messages();
-    let recorded = match shared.replay.find(&request.model, &messages) {
+/// `POST /api/chat`
+pub(super) async fn ollama(shared: State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
+    ask(Wire::Ollama, &shared, &headers, &body).await
+}
+
+async fn ask(wire: Wire, shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Result<Response, Refusal> {
+    authorise(wire, shared, headers)?;
+    let request = wire.read(body)?;
+    shared.stats().requests += 1;
+    let recorded = match shared.replay.find(&request.model, &request.messages) {
         Found::Recorded(recorded) => recorded,
-        Found::OtherPrompt(recorded) => other_prompt(&shared, recorded)?,
-        Found::Nothing(operation) => return Err(nothing(&shared, &request, &messages, operation.as_ref()).await),
+        Found::OtherPrompt(recorded) => other_prompt(wire, shared, recorded)?,
+        Found::Nothing(operation) => return Err(nothing(wire, shared, &request, operation.as_ref()).await),
     };
     {
         let mut stats = shared.stats();
         stats.answered += 1;
         *stats.operations.entry(recorded.label.clone()).or_default() += 1;
     }
-    answer(&shared, &request, recorded).await
+    answer(wire, shared, &request, recorded).await
 }
 
-fn authorise(shared: &Shared, headers: &HeaderMap) -> Result<(), ChatError> {
+fn authorise(wire: Wire, shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(key) = &shared.options.key else { return Ok(()) };
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     // Hashes, so that the time it takes tells nothing about the key.
-    if given.is_some_and(|given| sha256_hex(given) == sha256_hex(key.expose_secret())) {
+    if wire.key(headers).is_some_and(|given| sha256_hex(given) == sha256_hex(key.expose_secret())) {
         return Ok(());
     }
-    Err(ChatError {
-        status: StatusCode::UNAUTHORIZED,
-        kind: "invalid_api_key",
-        message: "the bearer key is missing or wrong".to_owned(),
-    })
+    Err(Refusal::new(wire, StatusCode::UNAUTHORIZED, "invalid_api_key", "the key is missing or wrong"))
 }
 
-fn other_prompt<'a>(shared: &Shared, recorded: &'a Recorded) -> Result<&'a Recorded, ChatError> {
+fn other_prompt<'a>(wire: Wire, shared: &Shared, recorded: &'a Recorded) -> Result<&'a Recorded, Refusal> {
     shared.stats().other_prompt += 1;
     tracing::warn!(operation = recorded.label, "answered a different prompt than recorded");
     if !shared.options.strict_coder {
         return Ok(recorded);
     }
-    Err(ChatError {
-        status: StatusCode::NOT_FOUND,
-        kind: "other_prompt",
-        message: format!("the recording of `{}` was made with another prompt; {WHAT} knows no other", recorded.label),
-    })
+    let message = format!("the recording of `{}` was made with another prompt; {WHAT} knows no other", recorded.label);
+    Err(Refusal::new(wire, StatusCode::NOT_FOUND, "other_prompt", message))
 }
 
-async fn nothing(
-    shared: &Shared,
-    request: &ChatRequest,
-    messages: &[Message],
-    operation: Option<&OperationRef>,
-) -> ChatError {
+async fn nothing(wire: Wire, shared: &Shared, request: &Asked, operation: Option<&OperationRef>) -> Refusal {
     shared.stats().without_recording += 1;
-    let sha256 = request_sha256(&request.model, messages);
+    let sha256 = request_sha256(&request.model, &request.messages);
     if let Some(missing) = &shared.missing
-        && let Err(error) = missing.write(&sha256, &request.model, messages, operation).await
+        && let Err(error) = missing.write(&sha256, &request.model, &request.messages, operation).await
     {
         tracing::warn!(%error, "a request without a recording could not be written down");
     }
     let of = operation.map_or_else(String::new, |operation| format!(" of `{operation}`"));
-    ChatError {
-        status: StatusCode::NOT_FOUND,
-        kind: "no_recording",
-        message: format!("no recording for this request{of} to `{}` ({sha256}); this is {WHAT}", request.model),
-    }
+    let message = format!("no recording for this request{of} to `{}` ({sha256}); this is {WHAT}", request.model);
+    Refusal::new(wire, StatusCode::NOT_FOUND, "no_recording", message)
 }
 
-async fn answer(shared: &Shared, request: &ChatRequest, recorded: &Recorded) -> Result<Response, ChatError> {
+async fn answer(wire: Wire, shared: &Shared, request: &Asked, recorded: &Recorded) -> Result<Response, Refusal> {
     let turn = shared.turn(&recorded.id);
     let drawn = |purpose| draw(shared.options.seed, &recorded.id, turn, purpose);
     let fault = shared.options.faults.pick(drawn(Purpose::Fault));
@@ -110,8 +103,10 @@ async fn answer(shared: &Shared, request: &ChatRequest, recorded: &Recorded) -> 
     }
     let latency = shared.options.latency.of(recorded.latency, drawn(Purpose::Latency));
     let (text, ending) = match fault {
-        Some(FaultKind::RateLimit) => return Err(on_purpose(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error")),
-        Some(FaultKind::ServerError) => return Err(on_purpose(StatusCode::INTERNAL_SERVER_ERROR, "server_error")),
+        Some(FaultKind::RateLimit) => return Err(on_purpose(wire, StatusCode::TOO_MANY_REQUESTS, "rate_limit_error")),
+        Some(FaultKind::ServerError) => {
+            return Err(on_purpose(wire, StatusCode::INTERNAL_SERVER_ERROR, "server_error"));
+        }
         Some(FaultKind::Truncate) => (recorded.text.as_str(), Ending::Truncated),
         Some(FaultKind::Stall) => (recorded.text.as_str(), Ending::Stalled),
         Some(FaultKind::NotJson) => ("I would rather answer in prose, on purpose.", Ending::Whole),
@@ -121,20 +116,12 @@ async fn answer(shared: &Shared, request: &ChatRequest, recorded: &Recorded) -> 
     let envelope = Envelope {
         id: format!("replay-{}-{turn}", recorded.id.get(..16).unwrap_or_default()),
         model: request.model.clone(),
-        created: OffsetDateTime::now_utc().unix_timestamp(),
+        created: OffsetDateTime::now_utc(),
     };
-
-    let (parts, content_type, before) = if request.stream {
-        (stream::events(&envelope, text, recorded.tokens, request.wants_usage()), "text/event-stream", latency / 2)
-    } else {
-        (vec![envelope.completion(text, recorded.tokens).to_string()], "application/json", latency)
-    };
+    let (parts, content_type) = wire.answer(&envelope, request, text, recorded.tokens);
+    let before = if request.stream { latency / 2 } else { latency };
     if !stream::wait(Instant::now() + before, &shared.stop).await {
-        return Err(ChatError {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            kind: "server_error",
-            message: "stopping".to_owned(),
-        });
+        return Err(Refusal::new(wire, StatusCode::SERVICE_UNAVAILABLE, "server_error", "stopping"));
     }
     Ok(response(content_type, stream::body(parts, latency.saturating_sub(before), ending, shared.stop.clone())))
 }
@@ -146,6 +133,6 @@ fn response(content_type: &'static str, body: Body) -> Response {
     response
 }
 
-fn on_purpose(status: StatusCode, kind: &'static str) -> ChatError {
-    ChatError { status, kind, message: "a fault on purpose".to_owned() }
+fn on_purpose(wire: Wire, status: StatusCode, kind: &'static str) -> Refusal {
+    Refusal::new(wire, status, kind, "a fault on purpose")
 }

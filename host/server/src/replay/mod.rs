@@ -1,10 +1,10 @@
 //! A stand-in for a language model that replays recorded answers.
 //!
-//! It is no model and never pretends to be one: an HTTP server in the shape of `OpenAI`'s chat completions that answers
-//! exactly what was recorded, finds an answer by the rendered messages, and has an error of its own for everything else.
-//! A changed prompt renders to other messages, so it has no recordings.
+//! It is no model and never pretends to be one: an HTTP server in the shape of `OpenAI`'s chat completions, Anthropic's
+//! messages and Ollama's chat that answers exactly what was recorded, finds an answer by the rendered messages, and has an
+//! error of its own for everything else. A changed prompt renders to other messages, so it has no recordings.
 
-mod chat;
+mod anthropic;
 pub mod cli;
 mod coder;
 mod faults;
@@ -13,6 +13,8 @@ mod latency;
 mod library;
 mod loading;
 mod missing;
+mod ollama;
+mod openai;
 mod random;
 mod recording;
 mod router;
@@ -20,6 +22,7 @@ mod stats;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use faults::{FaultKind, Faults, InvalidFaults};
 pub use latency::{InvalidLatency, Latency};

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Faults, Latency, Replay, Stats, WHAT, handler, missing::Missing};
+use super::{Faults, Latency, Replay, Stats, WHAT, handler, missing::Missing, ollama};
 
 /// The largest request, in bytes.
 const MAX_BODY: usize = 8 << 20;
@@ -29,7 +29,7 @@ pub struct Options {
     pub latency: Latency,
     /// Faults on purpose.
     pub faults: Faults,
-    /// The bearer key that requests must have.
+    /// The key that requests must have, each where its protocol puts it.
     pub key: Option<SecretString>,
     /// Whether a coder's recording that was made with another prompt is an error.
     pub strict_coder: bool,
@@ -62,7 +62,8 @@ impl Shared {
     }
 }
 
-/// The stand-in's routes: `POST /v1/chat/completions`, `GET /v1/models`, `GET /healthz`, `GET /stats`. Answers that are on
+/// The stand-in's routes: `POST /v1/chat/completions` (`OpenAI`), `POST /v1/messages` (Anthropic), `POST /api/chat`
+/// and `GET /api/tags` (Ollama), `GET /v1/models`, `GET /healthz`, `GET /stats`. Answers that are on
 /// their way end early when `stop` is cancelled.
 pub fn router(replay: Arc<Replay>, options: Options, stop: CancellationToken) -> Router {
     let shared = Shared {
@@ -74,7 +75,10 @@ pub fn router(replay: Arc<Replay>, options: Options, stop: CancellationToken) ->
         turns: Mutex::default(),
     };
     Router::new()
-        .route("/v1/chat/completions", post(handler::completions))
+        .route("/v1/chat/completions", post(handler::openai))
+        .route("/v1/messages", post(handler::anthropic))
+        .route("/api/chat", post(handler::ollama))
+        .route("/api/tags", get(tags))
         .route("/v1/models", get(models))
         .route("/healthz", get(|| async { Json(json!({ "status": "ok", "what": WHAT })) }))
         .route("/stats", get(stats))
@@ -85,6 +89,10 @@ pub fn router(replay: Arc<Replay>, options: Options, stop: CancellationToken) ->
 async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let model = |id: &str| json!({ "id": id, "object": "model", "created": 0, "owned_by": WHAT });
     Json(json!({ "object": "list", "data": shared.replay.models().map(model).collect::<Vec<_>>() }))
+}
+
+async fn tags(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(ollama::tags(shared.replay.models()))
 }
 
 async fn stats(State(shared): State<Arc<Shared>>) -> Json<Value> {

@@ -4,11 +4,8 @@ use std::{io, time::Duration};
 
 use axum::body::Body;
 use futures::stream;
-use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-use super::{chat::Envelope, recording::Tokens};
 
 /// The most pieces of an answer.
 const PIECES: usize = 200;
@@ -29,19 +26,8 @@ pub(super) enum Ending {
     Stalled,
 }
 
-/// The events of a streamed answer.
-pub(super) fn events(envelope: &Envelope, text: &str, tokens: Tokens, with_usage: bool) -> Vec<String> {
-    let mut events = vec![envelope.chunk(&json!({ "role": "assistant", "content": "" }), None)];
-    events.extend(pieces(text).iter().map(|piece| envelope.chunk(&json!({ "content": piece }), None)));
-    events.push(envelope.chunk(&json!({}), Some("stop")));
-    if with_usage {
-        events.push(envelope.usage_chunk(tokens));
-    }
-    events.push("data: [DONE]\n\n".to_owned());
-    events
-}
-
-fn pieces(text: &str) -> Vec<String> {
+/// An answer in the pieces in which it is streamed.
+pub(super) fn pieces(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let size = chars.len().div_ceil(PIECES).max(PIECE_CHARS);
     chars.chunks(size).map(|piece| piece.iter().collect()).collect()

@@ -2,6 +2,7 @@
 
 mod answers;
 mod loading;
+mod wires;
 mod wrong;
 
 use std::{
