@@ -6,6 +6,7 @@ mod endpoint;
 mod failures;
 mod fallback;
 mod faults;
+mod probe;
 mod requests;
 mod spoken;
 

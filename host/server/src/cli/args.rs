@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// See applications.
     #[command(subcommand)]
     Apps(Apps),
+    /// See the models of the settings and try them, without a server.
+    #[command(subcommand)]
+    Model(Model),
 }
 
 /// Where the server is and who asks.
@@ -249,6 +252,35 @@ pub(crate) enum Apps {
         #[command(flatten)]
         connection: Connection,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Model {
+    /// List the models: provider, price and its date, whether the key is there.
+    #[command(after_help = "Examples:\n  nexus model list\n  nexus model list --config /etc/nexus.yaml --json")]
+    List {
+        /// The settings; otherwise `$NEXUS_CONFIG`, otherwise `nexus.yaml` if it is there.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Ask a model once: can it be reached, is the key accepted, does it keep to a schema, does it stream.
+    Test(ModelTest),
+}
+
+/// Ask a model once: can it be reached, is the key accepted, does it keep to a schema, does it stream.
+///
+/// The call is real and costs some hundred tokens. Fall-backs are not asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nexus model test small\n  nexus model test coder --json --timeout 2m")]
+pub(crate) struct ModelTest {
+    /// The model's alias.
+    pub(crate) alias: String,
+    /// The settings; otherwise `$NEXUS_CONFIG`, otherwise `nexus.yaml` if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How long it may take.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) timeout: String,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

@@ -10,6 +10,7 @@ mod executions;
 mod failure;
 mod jit;
 mod key;
+mod model;
 pub(crate) mod output;
 mod serve;
 
@@ -49,11 +50,13 @@ fn dispatch(command: Command, output: Output, environment: Environment) -> Resul
     match command {
         Command::Check(check) => check::run(&check, output, &environment),
         Command::Serve(serve) => serve::run(&serve, output, environment),
-        command => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(Failure::Runtime)?.block_on(ask(command, output))
-        }
+        Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment)),
+        command => current_thread()?.block_on(ask(command, output)),
     }
+}
+
+fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)
 }
 
 async fn ask(command: Command, output: Output) -> Result<(), Failure> {
@@ -63,6 +66,6 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Jit(jit) => jit::run(&jit, output).await,
         Command::Executions(executions) => executions::run(&executions, output).await,
         Command::Apps(apps) => apps::run(&apps, output).await,
-        Command::Check(_) | Command::Serve(_) => Ok(()),
+        Command::Check(_) | Command::Serve(_) | Command::Model(_) => Ok(()),
     }
 }

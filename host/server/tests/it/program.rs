@@ -209,3 +209,71 @@ fn settings_are_shown_as_they_would_be_in_force() {
     assert!(!shown.contains("canary"));
     assert!(!dir.path().join("nexus-data").exists());
 }
+
+#[test]
+fn models_are_listed_with_price_and_key_but_never_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = "models:
+  small: { model: gpt-4o-mini, key: { env: SMALL_KEY }, fallback: [local] }
+  other: { provider: anthropic, model: claude-haiku-4-5, key: { env: OTHER_KEY } }
+  local: { provider: ollama, model: qwen3 }
+";
+    std::fs::write(dir.path().join("nexus.yaml"), settings).unwrap();
+    let list = |arguments: &[&str]| {
+        let mut command = nexus(dir.path(), &["model", "list"]);
+        command.args(arguments).env("SMALL_KEY", "sk-canary-77").output().unwrap()
+    };
+    let output = list(&["--json"]);
+    let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row =
+        |alias: &str| listed["models"].as_array().unwrap().iter().find(|row| row["alias"] == alias).unwrap().clone();
+    assert_eq!((&row("small")["key"], &row("small")["price"]["input_usd_per_million"]), (&json!("set"), &json!(0.15)));
+    assert!(row("small")["price"]["as_of"].as_str().unwrap().starts_with("2026-"));
+    assert_eq!((&row("other")["key"], &row("other")["provider"]), (&json!("missing"), &json!("anthropic")));
+    assert_eq!((&row("local")["key"], &row("local")["price"]), (&json!("none"), &Value::Null));
+    let shown = text(&list(&[]).stdout);
+    assert!(shown.contains("0.15 / 0.6") && shown.contains("not known") && shown.contains("missing"), "{shown}");
+    assert!(!format!("{listed} {shown}").contains("canary"));
+
+    std::fs::write(
+        dir.path().join("nexus.yaml"),
+        "models:\n  a: { model: m, fallback: [b] }\n  b: { model: m, fallback: [a] }\n",
+    )
+    .unwrap();
+    let refused = list(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("`models.a.fallback[0]`"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_tested_with_one_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let endpoint = ShoutingEndpoint::start().await;
+    let url = &endpoint.url;
+    let settings = format!(
+        "models:\n  loud: {{ endpoint: \"{url}\", model: m }}\n  keyed: {{ endpoint: \"{url}\", model: m, key: {{ env: NO_KEY }} }}\n"
+    );
+    std::fs::write(dir.path().join("nexus.yaml"), settings).unwrap();
+    let path = dir.path().to_owned();
+    tokio::task::spawn_blocking(move || {
+        // The endpoint shouts whatever it is asked, so it never keeps to the schema.
+        let output = run(&path, &["model", "test", "loud", "--json"]);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            (&told["reachable"], &told["schema"], &told["streaming"]),
+            (&json!(true), &json!(false), &json!(true))
+        );
+        assert_eq!((&told["input_tokens"], &told["cost_nano_usd"]), (&json!(20), &Value::Null));
+        assert_eq!(told["error"]["code"], "schema_mismatch");
+        let output = run(&path, &["model", "test", "keyed"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains("missing") && text(&output.stderr).contains("`NO_KEY`"), "{output:?}");
+        let output = run(&path, &["model", "test", "lout"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("`loud`"), "{output:?}");
+    })
+    .await
+    .unwrap();
+    assert_eq!(endpoint.asked(), 2, "one call and its repair round");
+}
