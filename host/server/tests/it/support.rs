@@ -21,44 +21,71 @@ use nexus_llm::ModelSettings;
 use nexus_server::{AdminKey, Running, Server, Settings, Surroundings};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A hand-made endpoint in the shape of `OpenAI`'s chat completions. It is no model: it answers `{"shout": …}` with the
-/// user's text in capitals. `slow` in the text delays the answer by a second, `fail` is answered with 500.
+/// user's text in capitals. `held` in the text keeps the answer back until [`ShoutingEndpoint::release`], `fail` is
+/// answered with 500.
 pub(crate) struct ShoutingEndpoint {
     pub(crate) url: String,
-    asked: Arc<AtomicUsize>,
+    held: Held,
     _tasks: TaskTracker,
     _stop: tokio_util::sync::DropGuard,
 }
 
+#[derive(Clone, Default)]
+struct Held {
+    asked: Arc<AtomicUsize>,
+    released: CancellationToken,
+}
+
 impl ShoutingEndpoint {
     pub(crate) async fn start() -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let routes = Router::new().route("/v1/chat/completions", post(shout)).with_state(Arc::clone(&asked));
+        let held = Held::default();
+        let routes = Router::new().route("/v1/chat/completions", post(shout)).with_state(held.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let (tasks, stop) = (TaskTracker::new(), tokio_util::sync::CancellationToken::new());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move { axum::serve(listener, routes).with_graceful_shutdown(stopped).await });
-        Self { url, asked, _tasks: tasks, _stop: stop.drop_guard() }
+        Self { url, held, _tasks: tasks, _stop: stop.drop_guard() }
     }
 
     /// How often it was asked.
     pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.held.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it was asked this often.
+    pub(crate) async fn asked_by(&self, times: usize) {
+        in_time(async {
+            while self.asked() < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Lets go of the answers that are kept back, now and from now on.
+    pub(crate) fn release(&self) {
+        self.held.released.cancel();
     }
 }
 
-async fn shout(State(asked): State<Arc<AtomicUsize>>, Json(request): Json<Value>) -> Response {
-    asked.fetch_add(1, Ordering::SeqCst);
+/// Makes a failure of what would wait for ever.
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_mins(1), what).await.unwrap()
+}
+
+async fn shout(State(held): State<Held>, Json(request): Json<Value>) -> Response {
+    held.asked.fetch_add(1, Ordering::SeqCst);
     let last = request["messages"].as_array().and_then(|messages| messages.last());
     let text = last.and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned();
     if text.contains("fail") {
         return (StatusCode::INTERNAL_SERVER_ERROR, "out of order").into_response();
     }
-    if text.contains("slow") {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    if text.contains("held") {
+        held.released.cancelled().await;
     }
     let answer = json!({ "shout": text.to_uppercase() }).to_string();
     let (front, back) = answer.split_at(answer.len() / 2);
