@@ -1,10 +1,12 @@
 //! `cargo xtask setup`: what building needs beyond rustup and the C compiler that linked this tool.
 //!
-//! Two things: Rust's standard library for `wasm32-wasip2`, and a C compiler for it (`QuickJS` is C). Each part looks
+//! Three things: Rust's standard library for `wasm32-wasip2`, a C compiler for it (`QuickJS` is C), and a Python for the test
+//! with the providers' clients. Each part looks
 //! first whether it is there already, so that every other command can afford to set up before it begins.
 
 mod compiler;
 mod debian;
+mod python;
 mod target;
 
 use std::{
@@ -27,6 +29,7 @@ pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// Brings what is missing. Takes well below a second when nothing is.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     target::ensure(workspace)?;
+    python::ensure()?;
     compiler::ensure().map(drop)
 }
 

@@ -80,9 +80,11 @@ impl Wire {
 
     /// The key of a request.
     pub(super) fn key(self, headers: &HeaderMap) -> Option<&str> {
+        let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
         match self {
-            Self::Anthropic => headers.get("x-api-key")?.to_str().ok(),
-            Self::OpenAi | Self::Ollama => headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer "),
+            // Anthropic takes both: its documentation names the first, its newer clients send the second.
+            Self::Anthropic => headers.get("x-api-key").map_or_else(bearer, |key| key.to_str().ok()),
+            Self::OpenAi | Self::Ollama => bearer(),
         }
     }
 
