@@ -16,8 +16,8 @@
 //! - `webc/web_stream.rs`: `process_buff_string_sse` and `process_buff_string_delimited` keep the open message without a
 //!   bound, and copy, normalise and split all of it again for each piece that arrives, in a loop of `poll_next` that does not
 //!   yield. An endless line held its thread for 157 s past a time-out of 10 s.
-//! - `WebStream::poll_next` and `WebResponse::from_reqwest_response` (`webc/web_client.rs`) read an error's body, and a whole
-//!   answer, with `Response::text()`. An endless error body took 1.35 GiB.
+//! - `StreamResponse::text` (`webc/stream_transport.rs`) and `WebResponse::from_reqwest_response` (`webc/web_client.rs`) read
+//!   an error's body, and a whole answer, without a bound. An endless error body took 1.35 GiB.
 //! - Neither can be bounded from outside. `ClientBuilder::with_reqwest` takes a finished `reqwest::Client`, which has time-outs
 //!   but no limit on bytes; a time-out cannot end a poll that does not return. `WebConfig` sets time-outs and headers only.
 //! - The mapping cannot be used without its transport: `Adapter`, `AdapterDispatcher` and `WebRequestData` (`adapter/mod.rs`)

@@ -45,6 +45,28 @@ fn record(collector: &MetricCollector, name: &str) {
 }
 
 #[test]
+fn a_cost_that_is_not_known_is_not_zero() {
+    let collector = MetricCollector::new();
+    let metrics = collector.operation(&operation("classify"));
+    let used = |cost| Usage { input_tokens: 10, cached_input_tokens: 0, output_tokens: 1, cost };
+    for cost in [None, None] {
+        metrics.record_call(ServedBy::Model, 800_000);
+        metrics.record_usage(&used(cost));
+    }
+    let snapshot = collector.snapshot(&operation("classify")).unwrap();
+    assert_eq!((snapshot.cost, snapshot.saved, snapshot.unpriced), (None, None, 2));
+
+    metrics.record_call(ServedBy::Model, 800_000);
+    metrics.record_usage(&used(Some(NanoUsd(500))));
+    metrics.record_call(ServedBy::Component, 200);
+    metrics.record_model_fallback();
+    let snapshot = collector.snapshot(&operation("classify")).unwrap();
+    let known = Some(NanoUsd(500));
+    assert_eq!((snapshot.cost, snapshot.saved), (known, known), "the mean is of the known costs");
+    assert_eq!((snapshot.unpriced, snapshot.model_fallbacks), (2, 1));
+}
+
+#[test]
 fn a_snapshot_holds_what_was_recorded() {
     let collector = MetricCollector::new();
     assert_eq!(collector.snapshot(&operation("classify")), None);

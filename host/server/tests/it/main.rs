@@ -6,6 +6,7 @@ mod describe;
 mod drain;
 mod errors;
 mod executions;
+mod fallback;
 mod keys;
 mod limits;
 mod local;
