@@ -88,6 +88,11 @@ impl LanguageModels {
         &self.models
     }
 
+    /// What the tokens of a model cost, by its settings or the bundled list; `None` where that is not known.
+    pub fn price(&self, alias: &str) -> Option<&Price> {
+        self.prices.get(alias)
+    }
+
     /// The key for a model; `None` where its settings name none.
     fn key(&self, settings: &ModelSettings) -> Result<Option<Key>, Failure> {
         let Some(reference) = &settings.key else { return Ok(None) };

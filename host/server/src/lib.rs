@@ -8,6 +8,7 @@ mod environment;
 mod http;
 mod listener;
 mod model_keys;
+mod record;
 pub mod replay;
 mod server;
 pub mod settings;

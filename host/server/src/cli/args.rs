@@ -40,6 +40,8 @@ pub(crate) enum Command {
     /// See the models of the settings and try them, without a server.
     #[command(subcommand)]
     Model(Model),
+    /// Record what a model answers, for `nexus-replay`.
+    Record(Box<Record>),
 }
 
 /// Where the server is and who asks.
@@ -281,6 +283,55 @@ pub(crate) struct ModelTest {
     /// How long it may take.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub(crate) timeout: String,
+}
+
+/// Record what a model answers, for `nexus-replay`.
+///
+/// Each input is rendered with the operation's prompt and asked of its model, without fall-backs. What comes back is added to
+/// `<recordings>/<app>/<operation>.jsonl` with measured tokens and latency. Nothing is written over, and what is recorded
+/// already is not asked again: a run that was ended goes on where it was.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nexus record order-desk parse-date --inputs inputs.jsonl --dry-run\n  nexus record order-desk parse-date --inputs inputs.jsonl --parallel 8\n  nexus record order-desk parse-date --from-server --limit 500"
+)]
+pub(crate) struct Record {
+    /// The application.
+    pub(crate) app: String,
+    /// The operation.
+    pub(crate) operation: String,
+    /// Inputs, one a line, as JSON.
+    #[arg(long, value_name = "FILE", required_unless_present = "from_server", conflicts_with = "from_server")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Take the inputs of a running server's executions.
+    #[arg(long)]
+    pub(crate) from_server: bool,
+    /// The folder of applications.
+    #[arg(long, value_name = "DIR", default_value = "apps")]
+    pub(crate) apps: PathBuf,
+    /// The folder of recordings [default: `recordings` in the folder of applications].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) recordings: Option<PathBuf>,
+    /// The settings with the model; otherwise `$NEXUS_CONFIG`, otherwise `nexus.yaml` if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Ask the model of this alias instead of the one that the prompt names.
+    #[arg(long, value_name = "ALIAS")]
+    pub(crate) model: Option<String>,
+    /// How many are asked at one time, 1 to 64.
+    #[arg(long, default_value_t = 4, value_parser = at_one_time)]
+    pub(crate) parallel: usize,
+    /// Record at most so many.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) limit: usize,
+    /// Ask nobody; show what it would cost.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+fn at_one_time(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=64).contains(count)).ok_or_else(|| "write a number from 1 to 64".to_owned())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

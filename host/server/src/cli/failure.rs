@@ -45,6 +45,14 @@ pub(crate) enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Logging(#[from] nexus_signals::LoggingError),
+    #[error(transparent)]
+    #[diagnostic(help("`nexus record --help` says what is read and written"))]
+    Recording(#[from] crate::record::BookError),
+    #[error(transparent)]
+    Task(#[from] crate::record::TaskError),
+    #[error("the recording has stopped; what was answered is written down")]
+    #[diagnostic(help("mend what is wrong and run it again: it goes on where it was"))]
+    Stopped(#[from] crate::record::Stop),
     #[error("the runtime did not start")]
     Runtime(#[source] std::io::Error),
 }
@@ -57,9 +65,10 @@ impl Failure {
     /// 1: the answer is an error, or there are faults. 2: the question could not be asked.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Answer(_) | Self::Faults | Self::Start(StartError::Apps(AppsError::Faults { .. })) => {
-                ExitCode::from(1)
-            }
+            Self::Answer(_)
+            | Self::Faults
+            | Self::Stopped(_)
+            | Self::Start(StartError::Apps(AppsError::Faults { .. })) => ExitCode::from(1),
             _ => ExitCode::from(2),
         }
     }

@@ -12,6 +12,7 @@ mod jit;
 mod key;
 mod model;
 pub(crate) mod output;
+mod record;
 mod serve;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -51,6 +52,7 @@ fn dispatch(command: Command, output: Output, environment: Environment) -> Resul
         Command::Check(check) => check::run(&check, output, &environment),
         Command::Serve(serve) => serve::run(&serve, output, environment),
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment)),
+        Command::Record(record) => current_thread()?.block_on(record::run(&record, output, environment)),
         command => current_thread()?.block_on(ask(command, output)),
     }
 }
@@ -66,6 +68,6 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Jit(jit) => jit::run(&jit, output).await,
         Command::Executions(executions) => executions::run(&executions, output).await,
         Command::Apps(apps) => apps::run(&apps, output).await,
-        Command::Check(_) | Command::Serve(_) | Command::Model(_) => Ok(()),
+        Command::Check(_) | Command::Serve(_) | Command::Model(_) | Command::Record(_) => Ok(()),
     }
 }

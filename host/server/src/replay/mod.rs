@@ -27,6 +27,7 @@ mod wire;
 pub use faults::{FaultKind, Faults, InvalidFaults};
 pub use latency::{InvalidLatency, Latency};
 pub use library::{OperationSummary, Replay, ReplayError, Summary};
+pub(crate) use recording::parse;
 pub use recording::{CoderKey, InputKey, Origin, Recording, RecordingFault, Tokens};
 pub use router::{Options, router};
 pub use stats::Stats;

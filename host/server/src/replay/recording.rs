@@ -117,7 +117,7 @@ impl fmt::Display for RecordingFault {
 }
 
 /// The recordings of a file by their line; faults are added.
-pub(super) fn parse<K: DeserializeOwned>(
+pub(crate) fn parse<K: DeserializeOwned>(
     file: &str,
     text: &str,
     faults: &mut Vec<RecordingFault>,

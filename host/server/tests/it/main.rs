@@ -12,6 +12,7 @@ mod limits;
 mod local;
 mod optimization;
 mod program;
+mod record;
 mod restart;
 mod stream;
 mod support;
