@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{Usage, VersionHash};
+use crate::{AnsweredBy, Usage, VersionHash};
 
 /// Where an operation stands on its way from model to code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +101,9 @@ pub struct Attempt {
     pub refused: Option<Refusal>,
     /// What the coder model used.
     pub usage: Usage,
+    /// The model that wrote it; a fall-back of the coder may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coder: Option<AnsweredBy>,
 }
 
 /// What stands behind a decision about code; `evidence.json` beside the source.

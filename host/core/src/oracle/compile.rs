@@ -123,6 +123,7 @@ impl Compilation<'_> {
                 repair: Agreement::default(),
                 refused: None,
                 usage: answer.as_ref().map_or_else(|error| error.usage, |generation| generation.usage),
+                coder: answer.as_ref().ok().map(|generation| generation.by.clone()),
             };
             evidence.usage = evidence.usage + attempt.usage;
             let value = match answer {

@@ -30,6 +30,7 @@ async fn code_takes_over_and_falls_back_within_the_request() {
     assert!(gate.n >= 20 && gate.agreed == gate.handled && gate.failed == 0, "{gate:?}");
     assert!(evidence.gate_agreement_lower_95 < 1.0, "thirty of thirty is not certainty");
     assert_eq!(evidence.attempts.len(), 1);
+    assert_eq!(evidence.attempts[0].coder.as_ref().map(|by| by.alias.as_str()), Some("coder"));
 
     let answer = bench.call(1_000).await.unwrap();
     assert_eq!((answer.path, answer.fallback), (ServedBy::Component, None));

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     api::{Api, Caller, Verb},
     error,
-    executions::UsageView,
+    executions::{AnsweredByView, UsageView},
     params::Named,
     problem::Problem,
 };
@@ -74,10 +74,13 @@ pub struct AttemptView {
     pub refused: Option<RefusalView>,
     /// What the coder model used.
     pub usage: UsageView,
+    /// The model that wrote it; absent when none answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coder: Option<AnsweredByView>,
 }
 
 impl From<Attempt> for AttemptView {
-    fn from(Attempt { number, prompt_sha256, source_sha256, repair, refused, usage }: Attempt) -> Self {
+    fn from(Attempt { number, prompt_sha256, source_sha256, repair, refused, usage, coder }: Attempt) -> Self {
         Self {
             number,
             prompt_sha256,
@@ -85,6 +88,7 @@ impl From<Attempt> for AttemptView {
             repair: repair.into(),
             refused: refused.map(Into::into),
             usage: usage.into(),
+            coder: coder.map(Into::into),
         }
     }
 }
