@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AppName, OperationName, VersionHash, canonical_json, sha256_hex};
+use crate::{AppName, OperationName, Trigger, VersionHash, canonical_json, sha256_hex};
 
 /// An application, checked and complete.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct App {
     pub operations: BTreeMap<OperationName, Operation>,
     /// Its limits.
     pub limits: Limits,
+    /// What calls its operations without a caller, each name once.
+    pub triggers: Vec<Trigger>,
 }
 
 /// What an application may use.

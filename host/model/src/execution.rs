@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::{AnsweredBy, ExecutionId, OperationRef, Revision, Usage, VersionHash};
+use crate::{AnsweredBy, ExecutionId, OperationName, OperationRef, Revision, Usage, VersionHash};
 
 /// Which path answered a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +62,22 @@ impl FallbackReason {
     }
 }
 
+/// What called an operation where no caller did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The trigger.
+    pub trigger: OperationName,
+    /// The source of its event.
+    pub event_source: String,
+    /// The id of its event.
+    pub event_id: String,
+    /// The same for every delivery of this event to this trigger, and for no other: what has an effect outside takes it
+    /// to have it once.
+    pub idempotency_key: String,
+    /// Which delivery of the event this is, from 1.
+    pub delivery: u64,
+}
+
 /// One call of an operation, finished.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
@@ -90,6 +106,9 @@ pub struct Execution {
     /// The model that answered, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<AnsweredBy>,
+    /// What called, where no caller did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// The input.
     pub input: Value,
     /// The answer, if there is one.

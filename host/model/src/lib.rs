@@ -7,6 +7,7 @@ mod app;
 mod canonical;
 mod component;
 mod definitions;
+mod event;
 mod execution;
 mod generation;
 mod ids;
@@ -14,6 +15,7 @@ mod jit;
 mod money;
 mod runtime;
 mod stream;
+mod trigger;
 
 pub use app::{
     App, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode, Prompt,
@@ -22,7 +24,8 @@ pub use app::{
 pub use canonical::{canonical_json, sha256_hex};
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
 pub use definitions::{Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Snapshot};
-pub use execution::{Execution, FallbackReason, Origin, ServedBy, Trace};
+pub use event::{AttributeValue, Attributes, CloudEvent, EventData, EventFault, EventFilter, RESERVED_TYPES};
+pub use execution::{Cause, Execution, FallbackReason, Origin, ServedBy, Trace};
 pub use generation::{
     AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
 };
@@ -31,3 +34,4 @@ pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
 pub use runtime::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
 pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
+pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};
