@@ -18,6 +18,7 @@ use crate::{
     prompt::{self, Against},
     schema_file::SchemaFiles,
     tree::join,
+    triggers,
 };
 
 const FILE: &str = "app.yaml";
@@ -74,9 +75,10 @@ impl Reader<'_> {
     fn app(mut self) -> Option<App> {
         let limits = self.limits();
         let operations = self.operations();
+        let triggers = triggers::read(&self.document, operations.as_ref(), self.faults);
         let name = self.name();
         let description = self.text("/metadata/description").unwrap_or_default();
-        Some(App { name: name?, description, operations: operations?, limits })
+        Some(App { name: name?, description, operations: operations?, limits, triggers })
     }
 
     fn text(&self, pointer: &str) -> Option<String> {

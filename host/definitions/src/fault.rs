@@ -46,6 +46,10 @@ pub enum FaultCode {
     UnknownVariable,
     /// A model alias that the server's settings do not have.
     UnknownModel,
+    /// An operation that the application does not have.
+    UnknownOperation,
+    /// A time that cron does not know, or that never comes.
+    BadSchedule,
     /// A file that is no WebAssembly component.
     BadComponent,
     /// Something that the format has and this version of Nexus does not.
@@ -74,6 +78,8 @@ impl FaultCode {
             Self::BadTemplate => "bad_template",
             Self::UnknownVariable => "unknown_variable",
             Self::UnknownModel => "unknown_model",
+            Self::UnknownOperation => "unknown_operation",
+            Self::BadSchedule => "bad_schedule",
             Self::BadComponent => "bad_component",
             Self::Unsupported => "unsupported",
         }

@@ -14,11 +14,13 @@ mod keywords;
 mod nearest;
 mod prompt;
 mod scalar_place;
+mod schedule;
 mod schema_file;
 mod template;
 mod template_check;
 mod template_tags;
 mod tree;
+mod triggers;
 mod yaml;
 mod yaml_scalar;
 
@@ -27,6 +29,7 @@ use nexus_model::{App, AppName, FileTree};
 pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};
 pub use nearest::nearest;
+pub use schedule::{Schedule, ScheduleError};
 pub use template::{PromptTemplate, RenderError, render};
 
 /// The JSON Schema of `app.yaml`, for editors.
