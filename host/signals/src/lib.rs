@@ -1,6 +1,6 @@
 //! What Nexus tells about itself: metrics, events and logs.
 //!
-//! [`MetricCollector`] counts, [`EventBus`] announces changes, [`LoggingService`] writes log lines that hold no secrets.
+//! [`MetricCollector`] counts, [`EventBus`] and [`EventLog`] tell what happens, [`LoggingService`] writes log lines that hold no secrets.
 
 mod collector;
 mod events;
@@ -13,7 +13,9 @@ mod redact;
 mod snapshot;
 
 pub use collector::MetricCollector;
-pub use events::{Delivery, Event, EventBus, Subscription};
+pub use events::{
+    CursorError, EventBus, EventLog, EventScope, EventsConfig, Follower, LoggedEvent, Outbox, Outgoing, Seen,
+};
 pub use history::Window;
 pub use logging::{LogFormat, LoggingError, LoggingService, LoggingSettings};
 pub use operation::{HostMetrics, InFlight, OperationMetrics};

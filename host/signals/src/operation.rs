@@ -189,6 +189,7 @@ pub struct HostMetrics {
     in_flight: AtomicU64,
     shed: AtomicU64,
     executions_dropped: AtomicU64,
+    events_dropped: AtomicU64,
 }
 
 impl HostMetrics {
@@ -208,12 +209,18 @@ impl HostMetrics {
         self.executions_dropped.fetch_add(count, Relaxed);
     }
 
+    /// So many events of executions were not told of because the queue was full.
+    pub fn record_events_dropped(&self, count: u64) {
+        self.events_dropped.fetch_add(count, Relaxed);
+    }
+
     /// The counters as they are now.
     pub fn snapshot(&self) -> HostSnapshot {
         HostSnapshot {
             in_flight: self.in_flight.load(Relaxed),
             shed: self.shed.load(Relaxed),
             executions_dropped: self.executions_dropped.load(Relaxed),
+            events_dropped: self.events_dropped.load(Relaxed),
         }
     }
 }

@@ -127,7 +127,9 @@ impl Scrape {
         let help = "Requests turned away because too much was going on";
         plain_counter(encoder, "nexus_requests_shed", help, self.host.shed)?;
         let help = "Executions not recorded because the queue was full";
-        plain_counter(encoder, "nexus_executions_dropped", help, self.host.executions_dropped)
+        plain_counter(encoder, "nexus_executions_dropped", help, self.host.executions_dropped)?;
+        let help = "Events of executions not told of because the queue was full";
+        plain_counter(encoder, "nexus_events_dropped", help, self.host.events_dropped)
     }
 
     /// One counter per operation and set of labels.

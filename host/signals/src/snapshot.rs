@@ -134,4 +134,6 @@ pub struct HostSnapshot {
     pub shed: u64,
     /// Executions not recorded since the start, because the queue was full.
     pub executions_dropped: u64,
+    /// Events of executions not told of since the start, because the queue was full.
+    pub events_dropped: u64,
 }
