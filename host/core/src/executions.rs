@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{
-    AppName, Batch, Durability, Execution, ExecutionId, Key, OperationName, RuntimeStore, ServedBy, StoreError, Write,
+    AppName, Batch, CloudEvent, Durability, Execution, ExecutionId, Key, OperationName, RuntimeStore, ServedBy,
+    StoreError, Write,
 };
+use nexus_signals::{EventBus, MetricCollector};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -58,6 +60,24 @@ pub struct Executions {
     queue: mpsc::Sender<Note>,
     dropped: Box<dyn Fn() + Send + Sync>,
     pub(crate) config: ExecutionsConfig,
+    told: Told,
+}
+
+/// Where finished executions are told of.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) events: EventBus,
+    pub(crate) metrics: Arc<MetricCollector>,
+}
+
+impl Told {
+    /// Tells of an execution unless too many are being told of already, which is counted.
+    fn tell(&self, execution: &Execution) {
+        let app = Some(execution.operation.app.clone());
+        if !self.events.offer(app, execution_event(execution)) {
+            self.metrics.host().record_events_dropped(1);
+        }
+    }
 }
 
 impl Executions {
@@ -65,13 +85,14 @@ impl Executions {
         config: ExecutionsConfig,
         runtime: Arc<dyn RuntimeStore>,
         dropped: Box<dyn Fn() + Send + Sync>,
+        told: Told,
         tracker: &TaskTracker,
     ) -> Self {
         let (queue, notes) = mpsc::channel(QUEUE);
-        let ttl = Duration::from_secs(u64::from(config.keep_hours) * 3_600);
+        let ttl = keep_for(&config);
         // Ends when the last sender is gone.
-        tracker.spawn(write_all(notes, Arc::clone(&runtime), ttl));
-        Self { runtime, queue, dropped, config }
+        tracker.spawn(write_all(notes, Arc::clone(&runtime), ttl, told.clone()));
+        Self { runtime, queue, dropped, config, told }
     }
 
     /// Never waits: what does not fit the queue is counted as dropped.
@@ -79,6 +100,16 @@ impl Executions {
         if self.queue.try_send(Note::Keep(Box::new(execution))).is_err() {
             (self.dropped)();
         }
+    }
+
+    /// What keeps an execution that somebody else writes down, together with something of his.
+    pub(crate) fn write(&self, execution: &Execution) -> Result<Write, StoreError> {
+        write(execution, keep_for(&self.config)).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    /// Tells of an execution that somebody else has written down.
+    pub(crate) fn tell(&self, execution: &Execution) {
+        self.told.tell(execution);
     }
 
     /// Waits until everything recorded so far is in the store.
@@ -146,21 +177,41 @@ impl Executions {
     }
 }
 
-async fn write_all(mut notes: mpsc::Receiver<Note>, runtime: Arc<dyn RuntimeStore>, ttl: Duration) {
+fn keep_for(config: &ExecutionsConfig) -> Duration {
+    Duration::from_secs(u64::from(config.keep_hours) * 3_600)
+}
+
+fn write(execution: &Execution, ttl: Duration) -> Result<Write, serde_json::Error> {
+    let key = key(&execution.operation.app, &execution.id.to_string());
+    serde_json::to_vec(execution).map(|value| Write::Set { key, value, ttl: Some(ttl) })
+}
+
+/// Says which call ended how; what went in and out is in the execution.
+fn execution_event(execution: &Execution) -> CloudEvent {
+    let kind = if execution.error.is_some() { "nexus.execution.failed" } else { "nexus.execution.finished" };
+    let source = format!("/v1/apps/{}/operations/{}", execution.operation.app, execution.operation.operation);
+    let data = serde_json::json!({
+        "execution": execution.id, "operation": execution.operation.to_string(), "path": execution.path,
+        "fallback": execution.fallback, "duration_us": execution.duration_us, "error": execution.error,
+        "trigger": execution.cause.as_ref().map(|cause| &cause.trigger),
+    });
+    CloudEvent::now(kind, source, execution.operation.operation.as_str(), data)
+}
+
+async fn write_all(mut notes: mpsc::Receiver<Note>, runtime: Arc<dyn RuntimeStore>, ttl: Duration, told: Told) {
     let mut waiting = Vec::with_capacity(BATCH);
     while notes.recv_many(&mut waiting, BATCH).await > 0 {
         let mut batch = Batch::new();
         let mut barriers = Vec::new();
         for note in waiting.drain(..) {
             match note {
-                Note::Keep(execution) => match serde_json::to_vec(&execution) {
-                    Ok(value) => batch.push(Write::Set {
-                        key: key(&execution.operation.app, &execution.id.to_string()),
-                        value,
-                        ttl: Some(ttl),
-                    }),
-                    Err(error) => tracing::warn!(%error, "an execution could not be written down"),
-                },
+                Note::Keep(execution) => {
+                    match write(&execution, ttl) {
+                        Ok(write) => batch.push(write),
+                        Err(error) => tracing::warn!(%error, "an execution could not be written down"),
+                    }
+                    told.tell(&execution);
+                }
                 Note::Barrier(done) => barriers.push(done),
             }
         }

@@ -5,6 +5,7 @@
 //! [`ApplicationRegistry`]; the router reads the registry.
 
 mod audit;
+mod events;
 mod executions;
 mod keys;
 mod oracle;
@@ -14,6 +15,10 @@ mod secret;
 mod start;
 mod traces;
 
+pub use events::{
+    DeadLetter, DeadLetterPage, Events, FollowError, HookError, HookRequest, MAX_BATCH, MAX_EVENT_BYTES, PublishError,
+    SecretLookup, SignatureError, TriggerStatus,
+};
 pub use executions::{ExecutionFilter, Executions, ExecutionsConfig};
 pub use keys::{KeyError, KeyInfo, KeyRing, NewKey, Principal, Scope, ScopeError, Target};
 pub use oracle::{JitStatus, OptimizationOracle, OracleConfig, OracleError};

@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, RuntimeStore, StoreError};
-use nexus_signals::{EventBus, MetricCollector};
+use nexus_signals::{EventBus, EventsConfig, MetricCollector};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     audit::Auditor,
-    executions::{Executions, ExecutionsConfig},
+    events::{EventParts, Events, SecretLookup},
+    executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
     oracle::{OptimizationOracle, OracleConfig, OracleParts},
     registry::{ApplicationRegistry, RegistryError},
@@ -36,6 +37,8 @@ pub struct Parts {
     pub metrics: Arc<MetricCollector>,
     /// What is told.
     pub events: EventBus,
+    /// The secrets that definitions name.
+    pub secrets: SecretLookup,
     /// Every task; a drain waits for it.
     pub tracker: TaskTracker,
     /// Ends every loop.
@@ -51,6 +54,8 @@ pub struct CoreConfig {
     pub oracle: OracleConfig,
     /// How long executions are kept.
     pub executions: ExecutionsConfig,
+    /// How events are kept and worked off.
+    pub events: EventsConfig,
     /// Time between two looks for new commits.
     pub reload_every: Duration,
 }
@@ -61,6 +66,7 @@ impl Default for CoreConfig {
             known_models: Vec::new(),
             oracle: OracleConfig::default(),
             executions: ExecutionsConfig::default(),
+            events: EventsConfig::default(),
             reload_every: Duration::from_secs(1),
         }
     }
@@ -101,6 +107,8 @@ pub struct Core {
     pub executions: Arc<Executions>,
     /// Who may call.
     pub keys: Arc<KeyRing>,
+    /// What happens, and what is done about it.
+    pub events: Arc<Events>,
     parts: Parts,
 }
 
@@ -110,6 +118,8 @@ impl Core {
         let keys = Arc::new(KeyRing::load(Arc::clone(&parts.runtime), master).await?);
         parts.metrics.restore(parts.runtime.as_ref()).await?;
         let registry = Arc::new(ApplicationRegistry::new(&parts, config.known_models));
+        let events = Arc::new(events(config.events, &parts, &registry));
+        events.start_logging();
         registry.refresh().await?;
         let traces = Arc::new(TraceBook::new(Arc::clone(&parts.runtime)));
         let metrics = Arc::clone(&parts.metrics);
@@ -117,12 +127,14 @@ impl Core {
             config.executions,
             Arc::clone(&parts.runtime),
             Box::new(move || metrics.host().record_executions_dropped(1)),
+            Told { events: parts.events.clone(), metrics: Arc::clone(&parts.metrics) },
             &parts.tracker,
         ));
         let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces));
         oracle.restore().await;
         let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions));
-        let core = Self { registry, router, oracle, executions, keys, parts };
+        events.start_triggers(&router, &executions);
+        let core = Self { registry, router, oracle, executions, keys, events, parts };
         core.spawn_loops(config.reload_every);
         Ok(core)
     }
@@ -158,6 +170,7 @@ impl Core {
     /// Writes down what is still in memory. To be called after the last request.
     pub async fn drain(&self) {
         self.executions.settle().await;
+        self.parts.events.settle().await;
         if let Err(error) = self.parts.metrics.flush(self.parts.runtime.as_ref(), OffsetDateTime::now_utc()).await {
             tracing::warn!(%error, "the last metrics were lost");
         }
@@ -165,11 +178,23 @@ impl Core {
 }
 
 /// Waits; `false` when the host stops.
-async fn wait(duration: Duration, cancel: &CancellationToken) -> bool {
+pub(crate) async fn wait(duration: Duration, cancel: &CancellationToken) -> bool {
     tokio::select! {
         () = cancel.cancelled() => false,
         () = tokio::time::sleep(duration) => true,
     }
+}
+
+fn events(config: EventsConfig, parts: &Parts, registry: &Arc<ApplicationRegistry>) -> Events {
+    let event_parts = EventParts {
+        runtime: Arc::clone(&parts.runtime),
+        registry: Arc::clone(registry),
+        bus: parts.events.clone(),
+        secrets: Arc::clone(&parts.secrets),
+        tracker: parts.tracker.clone(),
+        cancel: parts.cancel.clone(),
+    };
+    Events::new(config, event_parts)
 }
 
 fn oracle(

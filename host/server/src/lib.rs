@@ -17,9 +17,10 @@ mod start_error;
 pub use data_dir::DataDirError;
 pub use environment::Environment;
 pub use http::{
-    AgreementView, AnsweredByView, AppDetailView, AppList, AppView, AttemptView, CreatedKey, EvidenceView,
-    ExecutionList, ExecutionView, FaultView, KeyList, KeyView, NewKeyBody, OperationView, OptimizationView,
-    OptimizeView, Problem, RefusalView, UsageView, ViolationView, openapi_json,
+    AgreementView, AnsweredByView, AppDetailView, AppList, AppView, AttemptView, CauseView, CreatedKey, DeadLetterList,
+    DeadLetterView, EvidenceView, ExecutionList, ExecutionView, FaultView, KeyList, KeyView, NewKeyBody, OperationView,
+    OptimizationView, OptimizeView, Problem, PublishedView, RefusalView, TriggerList, TriggerView, UsageView,
+    ViolationView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{Settings, SettingsError};

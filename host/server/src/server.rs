@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Scope};
+use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Scope, SecretLookup};
 use nexus_llm::LanguageModels;
 use nexus_model::RuntimeStore;
 use nexus_signals::{EventBus, MetricCollector};
@@ -30,6 +30,9 @@ use crate::{
 
 /// How long connections may take to send their last bytes once nothing is in flight any more.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Readers that may follow events at one time.
+const FOLLOWERS: usize = 256;
 
 /// Starts servers.
 #[derive(Debug)]
@@ -138,10 +141,11 @@ impl Base {
         let parts = Parts {
             definitions: Arc::new(GitDefinitions::open(&data.join("definitions.git"))?),
             runtime: Arc::clone(store) as Arc<dyn RuntimeStore>,
-            models: Arc::new(models(settings, surroundings.environment)?),
+            models: Arc::new(models(settings, surroundings.environment.clone())?),
             components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),
             metrics: Arc::clone(&metrics),
             events: EventBus::new(),
+            secrets: secrets(settings, surroundings.environment.clone()),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };
@@ -212,8 +216,14 @@ fn core_config(settings: &Settings) -> CoreConfig {
         known_models: settings.models.keys().cloned().collect(),
         oracle: settings.oracle.clone(),
         executions: settings.executions.clone(),
+        events: settings.events.clone(),
         ..CoreConfig::default()
     }
+}
+
+fn secrets(settings: &Settings, environment: Environment) -> SecretLookup {
+    let secrets = settings.secrets.clone();
+    Arc::new(move |app, name| resolve(secrets.get(app)?.get(name)?, &environment))
 }
 
 fn models(settings: &Settings, environment: Environment) -> Result<LanguageModels, StartError> {
@@ -258,6 +268,7 @@ fn api(settings: &Settings, core: Core, metrics: Arc<MetricCollector>, tasks: &T
         metrics_open: settings.metrics_open || settings.insecure_local,
         tasks: tasks.clone(),
         permits: Arc::new(Semaphore::new(settings.limits.in_flight)),
+        followers: Arc::new(Semaphore::new(FOLLOWERS)),
         draining: AtomicBool::new(false),
         openapi: crate::http::openapi_json().into(),
     })

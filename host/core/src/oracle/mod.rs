@@ -20,10 +20,10 @@ use std::{
 };
 
 use nexus_model::{
-    Agreement, ComponentHost, ComponentKind, DefinitionError, DefinitionStore, Implementation, JitRecord, JitState,
-    ModelProvider, OperationRef, OptimizeMode, RuntimeStore, StoreError,
+    Agreement, CloudEvent, ComponentHost, ComponentKind, DefinitionError, DefinitionStore, Implementation, JitRecord,
+    JitState, ModelProvider, OperationRef, OptimizeMode, RuntimeStore, StoreError,
 };
-use nexus_signals::{Event, EventBus};
+use nexus_signals::EventBus;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -304,7 +304,7 @@ impl OptimizationOracle {
     async fn compile_claimed(&self, entry: &OperationEntry, _claim: Claim) -> Result<(), OracleError> {
         let cancelled = || OracleError::Stopping;
         let _permit = self.compilations.acquire().await.map_err(|_| cancelled())?;
-        self.announce(entry, JitState::Compiling, None);
+        self.announce(entry, JitState::Compiling, None).await;
         let traces = self.parts.traces.read(&entry.reference, &entry.version).await?;
         let distinct = traces.len() as u64;
         let compilation = Compilation {
@@ -416,21 +416,22 @@ impl OptimizationOracle {
         record.state = state;
         record.changed_at = OffsetDateTime::now_utc();
         record::keep(self.parts.runtime.as_ref(), &entry.reference, record).await?;
-        self.announce(entry, state, Some(record));
+        self.announce(entry, state, Some(record)).await;
         Ok(())
     }
 
-    fn announce(&self, entry: &OperationEntry, state: JitState, record: Option<&JitRecord>) {
+    async fn announce(&self, entry: &OperationEntry, state: JitState, record: Option<&JitRecord>) {
         let refused = record.and_then(|record| record.evidence.as_ref()).and_then(|evidence| evidence.refused.as_ref());
         let why = if state == JitState::Refused { refused.map(|refused| refused.detail.as_str()) } else { None };
         tracing::info!(operation = %entry.reference, state = state.as_str(), why, "the oracle has decided");
         let operation = entry.reference.to_string();
-        self.parts.events.publish(Event::now(
+        let event = CloudEvent::now(
             format!("nexus.optimization.{}", state.as_str()),
             format!("/v1/apps/{}/operations/{}/optimization", entry.reference.app, entry.reference.operation),
-            operation.clone(),
+            entry.reference.operation.as_str(),
             serde_json::json!({ "operation": operation, "version": entry.version, "state": state, "why": why }),
-        ));
+        );
+        self.parts.events.emit(Some(entry.reference.app.clone()), event).await;
     }
 
     fn compilable(&self, operation: &OperationRef) -> Result<Arc<OperationEntry>, OracleError> {

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use nexus_definitions::{Fault, FaultCode, PromptTemplate, Surroundings};
-use nexus_model::{App, AppName, ComponentKind, Implementation, Operation, OperationRef, Revision, Snapshot};
-use nexus_signals::Event;
+use nexus_model::{
+    App, AppName, CloudEvent, ComponentKind, Implementation, Operation, OperationRef, Revision, Snapshot,
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -44,21 +45,24 @@ impl ApplicationRegistry {
         match self.prepare(name, &snapshot, serving.as_deref()).await {
             Ok(application) => {
                 tracing::info!(app = %name, revision = %seen, "application loaded");
-                self.events.publish(Event::now(
-                    "nexus.definition.loaded",
-                    format!("/v1/apps/{name}"),
-                    name.as_str(),
-                    serde_json::json!({ "app": name, "revision": seen }),
-                ));
+                self.tell(name, "loaded", serde_json::json!({ "app": name, "revision": seen })).await;
                 Slot { seen, serving: Some(Arc::new(application)), faults: [].into() }
             }
             Err(faults) => {
                 for fault in &faults {
                     tracing::error!(app = %name, revision = %seen, "{fault}");
                 }
+                let data = serde_json::json!({ "app": name, "revision": seen, "faults": faults.len() });
+                self.tell(name, "refused", data).await;
                 Slot { seen, serving, faults: faults.into() }
             }
         }
+    }
+
+    async fn tell(&self, name: &AppName, what: &str, data: serde_json::Value) {
+        let event =
+            CloudEvent::now(format!("nexus.definition.{what}"), format!("/v1/apps/{name}"), name.as_str(), data);
+        self.events.emit(Some(name.clone()), event).await;
     }
 
     async fn prepare(

@@ -13,8 +13,8 @@ use std::{
 
 use nexus_definitions::{nearest, violations};
 use nexus_model::{
-    AnsweredBy, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason, GenerateRequest,
-    Generation, ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
+    AnsweredBy, Cause, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason,
+    GenerateRequest, Generation, ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -60,6 +60,7 @@ struct Running<'a> {
     body: &'a str,
     started: Instant,
     started_at: OffsetDateTime,
+    cause: Option<Cause>,
 }
 
 impl Running<'_> {
@@ -90,24 +91,55 @@ impl RequestRouter {
     /// Answers one call within the application's time limit. Every call that gets past its input checks is recorded as
     /// an execution, answered or not.
     pub async fn execute(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        let (outcome, execution) = self.attempt(call, None).await;
+        if let Some(execution) = execution {
+            self.executions.record(execution);
+        }
+        outcome
+    }
+
+    /// Answers a call that a trigger makes, under this id. The execution, if the call got past its input checks, is for
+    /// the trigger to record.
+    pub(crate) async fn execute_caused(
+        &self,
+        call: Call<'_>,
+        id: ExecutionId,
+        cause: Cause,
+    ) -> (Result<Answer, CallError>, Option<Execution>) {
+        self.attempt(call, Some((id, cause))).await
+    }
+
+    async fn attempt(
+        &self,
+        call: Call<'_>,
+        caused: Option<(ExecutionId, Cause)>,
+    ) -> (Result<Answer, CallError>, Option<Execution>) {
         let started = Instant::now();
-        let (application, entry) = self.find(call.app, call.operation)?;
-        let Ok(_permit) = application.permits.try_acquire() else {
-            return Err(CallErrorKind::Busy { retry_after: Duration::from_secs(1) }.into());
+        let (application, entry) = match self.find(call.app, call.operation) {
+            Ok(found) => found,
+            Err(kind) => return (Err(kind.into()), None),
         };
-        let (body, input) = read(call.body)?;
+        let Ok(_permit) = application.permits.try_acquire() else {
+            return (Err(CallErrorKind::Busy { retry_after: Duration::from_secs(1) }.into()), None);
+        };
+        let (body, input) = match read(call.body) {
+            Ok(read) => read,
+            Err(kind) => return (Err(kind.into()), None),
+        };
         let wrong = violations(&entry.input, &input);
         if !wrong.is_empty() {
-            return Err(CallErrorKind::InvalidInput { violations: wrong }.into());
+            return (Err(CallErrorKind::InvalidInput { violations: wrong }.into()), None);
         }
+        let (id, cause) = caused.map_or_else(|| (ExecutionId(Uuid::now_v7()), None), |(id, cause)| (id, Some(cause)));
         let running = Running {
-            id: ExecutionId(Uuid::now_v7()),
+            id,
             application: &application,
             entry: &entry,
             input,
             body,
             started,
             started_at: OffsetDateTime::now_utc(),
+            cause,
         };
         let outcome = self.answer(&running, call.sink).await;
         self.finish(running, outcome)
@@ -232,7 +264,11 @@ impl RequestRouter {
         Ok(Served { output, text, path: ServedBy::Model, fallback, usage: Some(usage), model: Some(by) })
     }
 
-    fn finish(&self, running: Running<'_>, outcome: Result<Served, Failed>) -> Result<Answer, CallError> {
+    fn finish(
+        &self,
+        running: Running<'_>,
+        outcome: Result<Served, Failed>,
+    ) -> (Result<Answer, CallError>, Option<Execution>) {
         let duration = running.started.elapsed();
         let id = running.id;
         let (path, fallback, usage) = match &outcome {
@@ -245,9 +281,10 @@ impl RequestRouter {
         if let Some(code) = error {
             metrics.record_error(code);
         }
-        if path == ServedBy::Model || error.is_some() || self.sampler.take() {
+        let kept = path == ServedBy::Model || error.is_some() || running.cause.is_some() || self.sampler.take();
+        let execution = kept.then(|| {
             let output = outcome.as_ref().ok().map(|served| served.output.clone());
-            self.executions.record(Execution {
+            Execution {
                 id,
                 operation: running.entry.reference.clone(),
                 revision: running.entry.revision.clone(),
@@ -258,17 +295,19 @@ impl RequestRouter {
                 fallback,
                 usage,
                 model: outcome.as_ref().ok().and_then(|served| served.model.clone()),
+                cause: running.cause,
                 input: running.input,
                 output,
                 error: error.map(str::to_owned),
-            });
-        }
-        match outcome {
+            }
+        });
+        let outcome = match outcome {
             Ok(Served { text: output, model, .. }) => {
                 Ok(Answer { execution: id, path, fallback, output, usage, model, duration })
             }
             Err(failed) => Err(CallError { execution: Some(id), kind: failed.kind }),
-        }
+        };
+        (outcome, execution)
     }
 }
 

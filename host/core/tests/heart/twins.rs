@@ -13,7 +13,7 @@ use nexus_model::{
     DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
     ModelErrorKind, ModelProvider, OperationRef, RuntimeStore, TokenSink, Usage, sha256_hex,
 };
-use nexus_signals::{EventBus, MetricCollector};
+use nexus_signals::{EventBus, EventsConfig, MetricCollector};
 use nexus_state::memory::{MemoryDefinitions, MemoryRuntime};
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -216,14 +216,22 @@ impl Bench {
             components: Arc::new(Components),
             metrics: Arc::new(MetricCollector::default()),
             events: EventBus::default(),
+            secrets: Arc::new(|_, _| None),
             tracker: tracker.clone(),
             cancel: cancel.clone(),
         };
         let known_models = vec!["small".to_owned(), "coder".to_owned()];
-        let config = CoreConfig { known_models, oracle, ..CoreConfig::default() };
+        let events = EventsConfig { retry_ms: 5, lease_ms: 1_000, ..EventsConfig::default() };
+        let config = CoreConfig { known_models, oracle, events, ..CoreConfig::default() };
         let core = Core::start(config, parts, &MasterKey::from_bytes([0; 32])).await.unwrap();
         let operation = OperationRef { app: "sums".parse().unwrap(), operation: "double".parse().unwrap() };
         Self { core, operation, definitions, runtime, coder, tracker, cancel }
+    }
+
+    /// Another heart on the same stores, beside this one.
+    pub(crate) async fn beside(&self) -> Self {
+        let stores = (Arc::clone(&self.definitions), Arc::clone(&self.runtime));
+        Self::on(stores, self.coder.clone(), OracleConfig { tick_ms: 10, ..OracleConfig::default() }).await
     }
 
     /// Stops this heart and starts another on the same stores.

@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Model(Model),
     /// Record what a model answers, for `nexus-replay`.
     Record(Box<Record>),
+    /// Follow and publish events, and see what they trigger.
+    #[command(subcommand)]
+    Events(super::event_args::Events),
 }
 
 /// Where the server is and who asks.

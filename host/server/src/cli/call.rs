@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{
     args::Call,
     client::{Client, segment},
-    events::{Event, Events},
     failure::Failure,
     output::Output,
+    sse::{Event, Events},
 };
 
 pub(super) async fn run(call: &Call, output: Output) -> Result<(), Failure> {
@@ -55,7 +55,8 @@ pub(super) fn micros(micros: u64) -> String {
     }
 }
 
-fn input(text: &str) -> Result<Vec<u8>, Failure> {
+/// JSON that is given as it is, as `@` and a file, or as `-` for standard input.
+pub(super) fn input(text: &str) -> Result<Vec<u8>, Failure> {
     if text == "-" {
         let mut stdin = std::io::stdin();
         if stdin.is_terminal() {

@@ -67,6 +67,12 @@ impl Client {
         if response.status() == StatusCode::NO_CONTENT { Ok(()) } else { Err(self.foreign("an unexpected body")) }
     }
 
+    /// Has something done whose answer says nothing more.
+    pub(crate) async fn order(&self, path: &str) -> Result<(), Failure> {
+        let response = self.send(self.request(Method::POST, path)).await?;
+        if response.status() == StatusCode::NO_CONTENT { Ok(()) } else { Err(self.foreign("an unexpected body")) }
+    }
+
     pub(crate) async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
         let body = response.bytes().await.map_err(|source| self.failed(source))?;
         serde_json::from_slice(&body).map_err(|error| self.foreign(error.to_string()))

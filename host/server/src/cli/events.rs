@@ -1,49 +1,133 @@
-//! Reads server-sent events, as much of them as this server sends: `event` and `data` on one line each.
+//! `nexus events`.
 
-use serde_json::Value;
+use reqwest::{Method, header};
+use serde_json::{Value, json};
 
-/// One event.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
-    pub(crate) name: String,
-    pub(crate) data: Value,
-}
+use super::{
+    client::{Client, segment},
+    event_args::{DeadLetter, DeadLetters, Events},
+    failure::Failure,
+    output::Output,
+    sse,
+};
+use crate::{DeadLetterList, DeadLetterView, PublishedView, TriggerList};
 
-/// Events from chunks that may be cut anywhere.
-#[derive(Debug, Default)]
-pub(crate) struct Events(Vec<u8>);
-
-impl Events {
-    /// The events that are complete with this chunk.
-    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Vec<Event> {
-        self.0.extend_from_slice(chunk);
-        let mut events = Vec::new();
-        while let Some(end) = self.0.windows(2).position(|pair| pair == b"\n\n") {
-            let block: Vec<u8> = self.0.drain(..end + 2).collect();
-            events.extend(event(&String::from_utf8_lossy(&block)));
+pub(super) async fn run(command: &Events, output: Output) -> Result<(), Failure> {
+    match command {
+        Events::Follow { app, kind, subject, after, connection } => {
+            let asked = [("app", app), ("type", kind), ("subject", subject), ("after", after)];
+            let filters =
+                asked.iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_deref()?))));
+            follow(&Client::new(connection)?, &filters.collect::<Vec<_>>().join("&"), output).await
         }
-        events
+        Events::Publish { app, kind, source, subject, id, data, connection } => {
+            let mut event = json!({ "specversion": "1.0", "type": kind, "source": source });
+            event["id"] = id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string()).into();
+            event["subject"] = subject.clone().into();
+            if let Some(data) = data {
+                event["data"] = serde_json::from_slice(&super::call::input(data)?).map_err(|error| {
+                    Failure::usage(format!("the data is not JSON: {error}"), "quote text: '\"hello\"'")
+                })?;
+            }
+            publish(&Client::new(connection)?, app, &event, output).await
+        }
+        Events::Triggers { app, connection } => {
+            let list: TriggerList =
+                Client::new(connection)?.get(&format!("/v1/apps/{}/triggers", segment(app))).await?;
+            if output.json {
+                output.value(&list);
+            } else {
+                show_triggers(&list, output);
+            }
+            Ok(())
+        }
+        Events::DeadLetters(command) => dead_letters(command, output).await,
     }
 }
 
-fn event(block: &str) -> Option<Event> {
-    let field =
-        |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim_start));
-    Some(Event { name: field("event")?.to_owned(), data: serde_json::from_str(field("data")?).ok()? })
+async fn follow(client: &Client, query: &str, output: Output) -> Result<(), Failure> {
+    let mut response = client.send(client.request(Method::GET, &format!("/v1/events?{query}"))).await?;
+    let mut events = sse::Events::default();
+    while let Some(chunk) = response.chunk().await.map_err(|source| client.failed(source))? {
+        for event in events.feed(&chunk) {
+            if output.json {
+                output.value(&json!({ "id": event.id, "kind": event.name, "data": event.data }));
+            } else {
+                show(&event, output);
+            }
+        }
+    }
+    Err(client.foreign("the stream has ended; go on with --after and the last id"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Events;
+fn show(event: &sse::Event, output: Output) {
+    let text = |path: &str| event.data.pointer(path).and_then(Value::as_str).unwrap_or("-").to_owned();
+    if event.name == "gap" {
+        output.note(&format!("events of {} may have been lost here", text("/app")));
+        return;
+    }
+    let data = event.data.pointer("/event/data").map(ToString::to_string).unwrap_or_default();
+    let parts = [text("/event/time"), text("/app"), text("/event/type"), text("/event/subject"), data];
+    output.line(&parts.join("  "));
+}
 
-    #[test]
-    fn chunks_may_be_cut_anywhere() {
-        let text = ": hello\n\nevent: token\ndata: {\"text\":\"ü\"}\n\nevent: answer\ndata: {}\n\n";
-        for size in 1..text.len() {
-            let mut events = Events::default();
-            let names: Vec<_> =
-                text.as_bytes().chunks(size).flat_map(|chunk| events.feed(chunk)).map(|event| event.name).collect();
-            assert_eq!(names, ["token", "answer"], "in chunks of {size}");
+async fn publish(client: &Client, app: &str, event: &Value, output: Output) -> Result<(), Failure> {
+    let path = format!("/v1/events?app={}", segment(app));
+    let request = client.request(Method::POST, &path).header(header::CONTENT_TYPE, "application/cloudevents+json");
+    let published: PublishedView = client.read(client.send(request.body(event.to_string())).await?).await?;
+    if output.json {
+        output.value(&json!({ "id": event["id"], "places": published.places }));
+    } else {
+        output.line(event["id"].as_str().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn show_triggers(list: &TriggerList, output: Output) {
+    let row = |trigger: &crate::TriggerView| {
+        let next = trigger.next.map_or_else(|| "-".to_owned(), |next| next.to_string());
+        vec![trigger.name.clone(), trigger.on.clone(), trigger.operation.clone(), trigger.waiting.to_string(), next]
+    };
+    let rows: Vec<_> = list.triggers.iter().map(row).collect();
+    output.table(&["TRIGGER", "ON", "OPERATION", "WAITING", "NEXT"], &rows);
+}
+
+async fn dead_letters(command: &DeadLetters, output: Output) -> Result<(), Failure> {
+    match command {
+        DeadLetters::List { app, after, limit, connection } => {
+            let after = after.as_ref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
+            let path = format!("/v1/apps/{}/dead-letters?limit={limit}{after}", segment(app));
+            let list: DeadLetterList = Client::new(connection)?.get(&path).await?;
+            if output.json { output.value(&list) } else { show_letters(&list, output) }
         }
+        DeadLetters::Show(letter) => {
+            let found: DeadLetterView = Client::new(&letter.connection)?.get(&path(letter)).await?;
+            output.value(&found);
+        }
+        DeadLetters::Redrive(letter) => {
+            Client::new(&letter.connection)?.order(&format!("{}/redrive", path(letter))).await?;
+            output.note("queued again");
+        }
+        DeadLetters::Discard(letter) => {
+            Client::new(&letter.connection)?.delete(&path(letter)).await?;
+            output.note("thrown away");
+        }
+    }
+    Ok(())
+}
+
+fn path(letter: &DeadLetter) -> String {
+    format!("/v1/apps/{}/dead-letters/{}", segment(&letter.app), segment(&letter.id))
+}
+
+fn show_letters(list: &DeadLetterList, output: Output) {
+    let row = |letter: &DeadLetterView| {
+        let kind = letter.event["type"].as_str().unwrap_or_default().to_owned();
+        vec![letter.id.clone(), letter.trigger.clone(), kind, letter.code.clone(), letter.message.clone()]
+    };
+    let rows: Vec<_> = list.dead_letters.iter().map(row).collect();
+    output.table(&["ID", "TRIGGER", "EVENT", "CODE", "LAST"], &rows);
+    if let Some(next) = &list.next {
+        output.note(&format!("more with --after {next}"));
     }
 }

@@ -5,6 +5,7 @@ mod args;
 mod call;
 mod check;
 mod client;
+mod event_args;
 mod events;
 mod executions;
 mod failure;
@@ -14,6 +15,7 @@ mod model;
 pub(crate) mod output;
 mod record;
 mod serve;
+mod sse;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -68,6 +70,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Jit(jit) => jit::run(&jit, output).await,
         Command::Executions(executions) => executions::run(&executions, output).await,
         Command::Apps(apps) => apps::run(&apps, output).await,
+        Command::Events(events) => events::run(&events, output).await,
         Command::Check(_) | Command::Serve(_) | Command::Model(_) | Command::Record(_) => Ok(()),
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// Tasks that may outlive the request they belong to.
     pub(crate) tasks: TaskTracker,
     pub(crate) permits: Arc<Semaphore>,
+    /// Places of readers that follow events; they hold none of the others.
+    pub(crate) followers: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
     pub(crate) openapi: Bytes,
 }
@@ -121,6 +123,21 @@ impl FromRequestParts<Api> for Caller {
         let permit = api.admit()?;
         let counted = api.metrics.host().begin();
         Ok(Self { principal: api.authenticate(&parts.headers)?, _permit: permit, _counted: counted })
+    }
+}
+
+/// A request that was let in without asking who sent it. The permit is free again when this is dropped.
+pub(crate) struct Anybody {
+    _permit: OwnedSemaphorePermit,
+    _counted: InFlight,
+}
+
+impl FromRequestParts<Api> for Anybody {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let permit = api.admit()?;
+        Ok(Self { _permit: permit, _counted: api.metrics.host().begin() })
     }
 }
 

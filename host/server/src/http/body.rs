@@ -18,10 +18,24 @@ const DISCARD_FACTOR: usize = 4;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// The body of a request that says that it is plain JSON, as it came.
-pub(crate) async fn read(api: &Api, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    read_if(api, headers, body, |headers| check_coding(headers).and_then(|()| check_type(headers))).await
+}
+
+/// The body of a request of any media type, as it came.
+pub(crate) async fn read_any(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    read_if(api, headers, body, check_coding).await
+}
+
+async fn read_if(
+    api: &Api,
+    headers: &HeaderMap,
+    mut body: Body,
+    check: impl FnOnce(&HeaderMap) -> Result<(), Problem>,
+) -> Result<Bytes, Problem> {
     let limits = &api.limits;
     let read = async {
-        check_type(headers)?;
+        check(headers)?;
         check_length(&body, limits.body_bytes)?;
         let all = tokio::time::timeout(limits.body_timeout, collect(&mut body, limits.body_bytes)).await;
         all.unwrap_or_else(|_| Err(error::body_timeout(limits.body_timeout)))
@@ -60,12 +74,16 @@ pub(crate) async fn read_json<T: DeserializeOwned>(api: &Api, request: Request) 
     serde_json::from_slice(&bytes).map_err(|error| error::invalid_json(error.to_string()))
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(coding) = headers.get(header::CONTENT_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
         return Err(error::unsupported_media_type("compressed bodies are not read"));
     }
+    Ok(())
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) {
         Some(Ok(value)) if is_json(value) => Ok(()),
         Some(_) => Err(error::unsupported_media_type("the `Content-Type` is not JSON")),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use nexus_core::{CallError, CallErrorKind, KeyError, OracleError, Scope};
+use nexus_core::{CallError, CallErrorKind, HookError, KeyError, OracleError, PublishError, Scope};
 use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
 
 use super::problem::{Problem, ViolationView};
@@ -105,6 +105,44 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PublishError::UnknownApp(name) => unknown_app(&name, None),
+            PublishError::Reserved => {
+                Self::new(StatusCode::FORBIDDEN, "reserved_type", "This type is reserved", detail)
+            }
+            PublishError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "event_too_large", "The event is too large", detail)
+            }
+            PublishError::Full { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "trigger_full", "Too many events wait for a trigger", detail)
+                    .hint("the setting is `events.queue`")
+                    .retry_after(BUSY_WAIT)
+            }
+            PublishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<HookError> for Problem {
+    fn from(error: HookError) -> Self {
+        let detail = error.to_string();
+        match error {
+            HookError::Unknown => Self::new(StatusCode::NOT_FOUND, "unknown_webhook", "No such webhook", detail),
+            HookError::Signature(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "bad_signature", "The request is not signed as it must be", detail)
+            }
+            HookError::NoSecret => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_secret", "The webhook is not set up", detail)
+                    .retry_after(BUSY_WAIT)
+            }
+            HookError::Publish(error) => error.into(),
+        }
+    }
+}
+
 impl From<OracleError> for Problem {
     fn from(error: OracleError) -> Self {
         const TITLE: &str = "The operation's code cannot be changed this way now";
@@ -162,6 +200,11 @@ pub(crate) fn unknown_operation(app: &str, name: &str, nearest: Option<&str>) ->
 pub(crate) fn unknown_execution(id: &str) -> Problem {
     let detail = format!("there is no execution `{}`, or it has been forgotten", shortened(id));
     Problem::new(StatusCode::NOT_FOUND, "unknown_execution", "No such execution", detail)
+}
+
+pub(crate) fn unknown_dead_letter(id: &str) -> Problem {
+    let detail = format!("there is no dead letter `{}`, or its trigger is gone", shortened(id));
+    Problem::new(StatusCode::NOT_FOUND, "unknown_dead_letter", "No such dead letter", detail)
 }
 
 pub(crate) fn unknown_key(id: &str) -> Problem {

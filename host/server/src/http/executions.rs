@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use nexus_core::ExecutionFilter;
-use nexus_model::{AnsweredBy, AppName, Execution, ExecutionId, ServedBy, Usage};
+use nexus_model::{AnsweredBy, AppName, Cause, Execution, ExecutionId, ServedBy, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -54,6 +54,29 @@ impl From<AnsweredBy> for AnsweredByView {
     }
 }
 
+/// A trigger and its event, where they called an operation.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CauseView {
+    /// The trigger's name.
+    #[schema(example = "on-mail")]
+    pub trigger: String,
+    /// The event's source.
+    pub event_source: String,
+    /// The event's id.
+    pub event_id: String,
+    /// The same for every delivery of this event to this trigger, and for no other.
+    pub idempotency_key: String,
+    /// Which delivery of the event this was, from 1.
+    pub delivery: u64,
+}
+
+impl From<Cause> for CauseView {
+    fn from(cause: Cause) -> Self {
+        let Cause { trigger, event_source, event_id, idempotency_key, delivery } = cause;
+        Self { trigger: trigger.to_string(), event_source, event_id, idempotency_key, delivery }
+    }
+}
+
 /// One call of an operation, finished.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionView {
@@ -85,6 +108,9 @@ pub struct ExecutionView {
     /// The model that answered; absent when none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<AnsweredByView>,
+    /// What called, where no caller did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<CauseView>,
     /// The input.
     pub input: Value,
     /// The answer, if there is one.
@@ -109,6 +135,7 @@ impl From<Execution> for ExecutionView {
             fallback: execution.fallback.map(|reason| reason.as_str().to_owned()),
             usage: execution.usage.map(Into::into),
             model: execution.model.map(Into::into),
+            cause: execution.cause.map(Into::into),
             input: execution.input,
             output: execution.output,
             error: execution.error,

@@ -3,11 +3,15 @@
 mod api;
 mod apps;
 mod body;
+mod cloud_events;
+mod dead_letters;
 mod error;
+mod events;
 mod execute;
 mod executions;
 mod headers;
 mod health;
+mod hooks;
 mod keys;
 mod local;
 mod optimization;
@@ -16,12 +20,16 @@ mod problem;
 mod service;
 mod stream;
 mod trace_context;
+mod triggers;
 
 pub use apps::{AppDetailView, AppList, AppView, FaultView, OperationView, OptimizeView};
-pub use executions::{AnsweredByView, ExecutionList, ExecutionView, UsageView};
+pub use dead_letters::{DeadLetterList, DeadLetterView};
+pub use events::PublishedView;
+pub use executions::{AnsweredByView, CauseView, ExecutionList, ExecutionView, UsageView};
 pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
 pub use problem::{Problem, ViolationView};
+pub use triggers::{TriggerList, TriggerView};
 
 use axum::{Router, http::Method};
 use utoipa::{
@@ -48,6 +56,7 @@ pub(crate) use service::Door;
         (name = "operations", description = "Run operations"),
         (name = "executions", description = "See what happened"),
         (name = "applications", description = "See definitions"),
+        (name = "events", description = "Publish and follow events, and see what they trigger"),
         (name = "optimization", description = "See and steer how code takes over from the model"),
         (name = "keys", description = "Make and revoke API keys"),
         (name = "server", description = "Ask the server about itself"),
@@ -76,6 +85,12 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(executions::get))
         .routes(routes!(apps::list))
         .routes(routes!(apps::get))
+        .routes(routes!(events::follow, events::publish))
+        .routes(routes!(hooks::receive))
+        .routes(routes!(triggers::list))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::get, dead_letters::discard))
+        .routes(routes!(dead_letters::redrive))
         .routes(routes!(optimization::status))
         .routes(routes!(optimization::compile))
         .routes(routes!(optimization::promote))

@@ -3,6 +3,7 @@
 pub mod duration;
 mod load;
 mod models;
+mod secrets;
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +14,11 @@ use std::{
 
 use nexus_core::{ExecutionsConfig, OracleConfig};
 use nexus_llm::ModelSettings;
-pub use nexus_signals::LogFormat;
+pub use nexus_signals::{EventsConfig, LogFormat};
 use serde::{Deserialize, Serialize};
 
 pub use load::{Override, SettingsError, Sources};
+pub use secrets::SecretSettings;
 
 /// All settings of a server: `nexus.yaml`, then `NEXUS_*`, then flags; the later wins.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -41,6 +43,11 @@ pub struct Settings {
     pub oracle: OracleConfig,
     /// How long executions are kept.
     pub executions: ExecutionsConfig,
+    /// How events are kept and worked off.
+    pub events: EventsConfig,
+    /// Secrets that definitions name, for each application.
+    #[serde(serialize_with = "secrets::serialize")]
+    pub secrets: SecretSettings,
     /// The Wasm tier.
     pub wasm: WasmSettings,
     /// The log, on standard error.
@@ -59,6 +66,8 @@ impl Default for Settings {
             limits: LimitSettings::default(),
             oracle: OracleConfig::default(),
             executions: ExecutionsConfig::default(),
+            events: EventsConfig::default(),
+            secrets: SecretSettings::default(),
             wasm: WasmSettings::default(),
             log: LogSettings::default(),
         }
@@ -90,6 +99,10 @@ impl Settings {
             (limits.connections == 0, "`limits.connections` must be more than 0"),
             (limits.header_timeout.is_zero(), "`limits.header_timeout` must be more than 0"),
             (limits.body_timeout.is_zero(), "`limits.body_timeout` must be more than 0"),
+            (self.events.keep == 0, "`events.keep` must be more than 0"),
+            (self.events.queue == 0, "`events.queue` must be more than 0"),
+            (!(1..=1_000).contains(&self.events.parallel), "`events.parallel` is from 1 to 1000"),
+            (self.events.lease_ms < 500, "`events.lease_ms` must be at least 500"),
             (self.wasm.compilers == 0, "`wasm.compilers` must be more than 0"),
             (self.wasm.concurrent == 0, "`wasm.concurrent` must be more than 0"),
             (self.wasm.concurrent > self.wasm.instances, "`wasm.concurrent` must be at most `wasm.instances`"),

@@ -27,6 +27,14 @@ fn every_route_is_described() {
         "get /v1/executions/{id}",
         "get /v1/apps",
         "get /v1/apps/{app}",
+        "get /v1/apps/{app}/dead-letters",
+        "get /v1/apps/{app}/dead-letters/{id}",
+        "delete /v1/apps/{app}/dead-letters/{id}",
+        "post /v1/apps/{app}/dead-letters/{id}/redrive",
+        "get /v1/apps/{app}/triggers",
+        "get /v1/events",
+        "post /v1/events",
+        "post /v1/hooks/{app}/{trigger}",
         "get /v1/apps/{app}/operations/{operation}/optimization",
         "post /v1/apps/{app}/operations/{operation}/compile",
         "post /v1/apps/{app}/operations/{operation}/promote",
@@ -42,7 +50,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 17, "{described:?}");
+    assert_eq!(described.len(), 25, "{described:?}");
 }
 
 #[test]
@@ -57,7 +65,9 @@ fn every_operation_is_described_in_full() {
             let problem = &response["content"]["application/problem+json"]["schema"]["$ref"];
             assert_eq!(problem, "#/components/schemas/Problem", "{name} {status}");
         }
-        if name.contains(" /v1/") {
+        if name.contains(" /v1/hooks/") {
+            assert_eq!(operation["security"], json!([{}]), "{name}: a signature says who asks");
+        } else if name.contains(" /v1/") {
             assert_eq!(operation["security"], json!([{ "key": [] }]), "{name}");
             assert!(responses.contains_key("401"), "{name}");
         }
@@ -119,6 +129,8 @@ async fn answers_are_as_described() {
         ("/v1/executions", "/v1/executions"),
         (&*format!("/v1/executions/{id}"), "/v1/executions/{id}"),
         ("/v1/apps", "/v1/apps"),
+        ("/v1/apps/echo-desk/triggers", "/v1/apps/{app}/triggers"),
+        ("/v1/apps/echo-desk/dead-letters", "/v1/apps/{app}/dead-letters"),
         ("/v1/apps/echo-desk", "/v1/apps/{app}"),
         (&*optimization, "/v1/apps/{app}/operations/{operation}/optimization"),
         ("/v1/keys", "/v1/keys"),

@@ -5,6 +5,7 @@ mod applications;
 mod describe;
 mod drain;
 mod errors;
+mod events;
 mod executions;
 mod fallback;
 mod keys;
