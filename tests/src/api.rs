@@ -104,8 +104,18 @@ impl Api {
 
     /// `POST` of JSON bytes, which need not be JSON.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Reply> {
+        self.post_as(path, "application/json", body)
+    }
+
+    /// Publishes events of an application in one batch.
+    pub fn publish(&self, app: &str, events: &[Value]) -> Result<Reply> {
+        let body = Value::from(events).to_string();
+        self.post_as(&format!("/v1/events?app={app}"), "application/cloudevents-batch+json", body.as_bytes())
+    }
+
+    fn post_as(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
         let begin = Instant::now();
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", media_type);
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }

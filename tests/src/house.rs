@@ -127,6 +127,15 @@ impl House {
         Ok(Self { options, data, replay, nexus, api, key })
     }
 
+    /// Kills the server (SIGKILL) and starts it again on the same state.
+    pub fn crash(self) -> Result<Self> {
+        let Self { options, data, replay, nexus, key, .. } = self;
+        drop(nexus);
+        let nexus = start_nexus(&options, &data)?;
+        let api = Api::new(nexus.said("listening")?, Some(&key));
+        Ok(Self { options, data, replay, nexus, api, key })
+    }
+
     /// As [`House::restart`], but the applications are what the data folder has; no plain folder is watched.
     pub fn restart_without_apps(mut self) -> Result<Self> {
         self.options.apps = None;

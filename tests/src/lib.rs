@@ -3,6 +3,7 @@
 //! The end-to-end tests, the demo and the benchmarks share it, so that what is shown is what is tested.
 
 mod api;
+mod events;
 mod fixture;
 mod house;
 mod program;
@@ -10,6 +11,7 @@ mod recordings;
 mod stage;
 
 pub use api::{Api, Reply};
+pub use events::{EventReport, EventSoak};
 pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, input, source};
 pub use house::{House, HouseOptions, Latency};
 pub use program::Program;
