@@ -20,7 +20,43 @@ type Slot = (OperationRef, VersionHash);
 pub(crate) struct TraceBook {
     runtime: Arc<dyn RuntimeStore>,
     /// The distinct inputs of each version, as far as it has been looked at.
-    seen: Mutex<HashMap<Slot, HashSet<String>>>,
+    seen: Mutex<HashMap<Slot, Inputs>>,
+}
+
+/// The distinct inputs of a version.
+#[derive(Debug, Default)]
+struct Inputs {
+    /// Those whose traces can be read.
+    kept: HashSet<String>,
+    /// Those that are being written. They do not count yet: whoever counts may read at once.
+    on_their_way: HashSet<String>,
+}
+
+impl Inputs {
+    /// Whether this input is new and there is room for it.
+    fn claim(&mut self, input: &str) -> bool {
+        let room = self.kept.len() + self.on_their_way.len() < MAX_TRACES;
+        room && !self.kept.contains(input) && self.on_their_way.insert(input.to_owned())
+    }
+}
+
+/// An input that is being written; it is given back if that does not come to its end.
+struct Claim<'a> {
+    book: &'a TraceBook,
+    slot: &'a Slot,
+    input: &'a str,
+}
+
+impl Claim<'_> {
+    fn keep(&self) {
+        self.book.with(self.slot, |inputs| inputs.kept.insert(self.input.to_owned()));
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.book.with(self.slot, |inputs| inputs.on_their_way.remove(self.input));
+    }
 }
 
 impl TraceBook {
@@ -38,23 +74,22 @@ impl TraceBook {
         let slot = (operation.clone(), version.clone());
         self.look(&slot).await?;
         let input = input_hash(trace);
-        if !self.claim(&slot, &input) {
+        if !self.with(&slot, |inputs| inputs.claim(&input)).unwrap_or_default() {
             return Ok(());
         }
+        let claim = Claim { book: self, slot: &slot, input: &input };
         let value = serde_json::to_vec(trace).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let write = Write::Set { key: key(&slot, &input), value, ttl: None };
-        let kept = self.runtime.write(vec![write], Durability::Soon).await;
-        if kept.is_err() {
-            self.with(&slot, |inputs| inputs.remove(&input));
-        }
-        kept
+        self.runtime.write(vec![write], Durability::Soon).await?;
+        claim.keep();
+        Ok(())
     }
 
     /// How many distinct inputs are known of a version.
     pub(crate) async fn count(&self, operation: &OperationRef, version: &VersionHash) -> Result<u64, StoreError> {
         let slot = (operation.clone(), version.clone());
         self.look(&slot).await?;
-        Ok(self.with(&slot, |inputs| inputs.len()).unwrap_or_default() as u64)
+        Ok(self.with(&slot, |inputs| inputs.kept.len()).unwrap_or_default() as u64)
     }
 
     /// All traces of a version, in the order of their inputs' hashes.
@@ -86,16 +121,11 @@ impl TraceBook {
         if seen.len() >= MAX_VERSIONS {
             seen.clear();
         }
-        seen.entry(slot.clone()).or_insert(inputs);
+        seen.entry(slot.clone()).or_insert(Inputs { kept: inputs, ..Inputs::default() });
         Ok(())
     }
 
-    /// Whether this input is new and there is room for it; it counts as known from now on.
-    fn claim(&self, slot: &Slot, input: &str) -> bool {
-        self.with(slot, |inputs| inputs.len() < MAX_TRACES && inputs.insert(input.to_owned())).unwrap_or_default()
-    }
-
-    fn with<T>(&self, slot: &Slot, act: impl FnOnce(&mut HashSet<String>) -> T) -> Option<T> {
+    fn with<T>(&self, slot: &Slot, act: impl FnOnce(&mut Inputs) -> T) -> Option<T> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get_mut(slot).map(act)
     }
 }
@@ -117,6 +147,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_on_its_way_does_not_count() {
+        let book = TraceBook::new(Arc::new(MemoryRuntime::default()));
+        let operation = OperationRef { app: "a".parse().unwrap(), operation: "o".parse().unwrap() };
+        let slot = (operation.clone(), VersionHash::from("0123456789abcdef0123".to_owned()));
+        book.look(&slot).await.unwrap();
+        let claimed = || book.with(&slot, |inputs| inputs.claim("x")).unwrap();
+        assert!(claimed() && !claimed());
+        assert_eq!(book.count(&operation, &slot.1).await.unwrap(), 0);
+        let claim = Claim { book: &book, slot: &slot, input: "x" };
+        drop(claim);
+        assert!(claimed(), "what was not written may be offered again");
+        let claim = Claim { book: &book, slot: &slot, input: "x" };
+        claim.keep();
+        drop(claim);
+        assert!(!claimed());
+        assert_eq!(book.count(&operation, &slot.1).await.unwrap(), 1);
+    }
 
     #[tokio::test]
     async fn an_input_counts_once_and_its_first_answer_stays() {
