@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use crate::{AppName, Revision};
 
@@ -27,6 +28,41 @@ pub struct Author {
     pub email: String,
 }
 
+/// One commit that changed an application's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The commit's id.
+    pub commit: String,
+    /// What the folder became; `None` where the commit removed it.
+    pub revision: Option<Revision>,
+    /// Who made it.
+    pub author: Author,
+    /// When, in the author's own time zone.
+    pub at: OffsetDateTime,
+    /// What the author says about it.
+    pub message: String,
+}
+
+/// A change of one document of an application's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryEdit {
+    /// The document's path on the branch.
+    pub path: String,
+    /// What is done to it.
+    pub action: MemoryAction,
+}
+
+/// What is done to a document of an application's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryAction {
+    /// It holds exactly this.
+    Write(Arc<[u8]>),
+    /// It holds this in the end as well; made if it is not there.
+    Append(Arc<[u8]>),
+    /// It is not there any more.
+    Remove,
+}
+
 /// What the folder must be for a change to apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
@@ -47,6 +83,14 @@ pub enum CommitError {
         /// What the folder is now.
         actual: Option<Revision>,
     },
+    /// A file has a path, a size or a neighbour that no application may have.
+    #[error("`{path}`: {reason}")]
+    Refused {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The repository failed.
     #[error(transparent)]
     Store(#[from] DefinitionError),
@@ -64,8 +108,8 @@ pub struct DefinitionError {
 
 /// Applications as files, each change one commit.
 ///
-/// People's definitions are one branch; what the machine writes about an application's code is the branch
-/// `nexus/jit/{app}`, which no import ever touches.
+/// People's definitions are one branch. What the machine writes about an application's code is the branch
+/// `nexus/jit/{app}`, and what is to be remembered of it `nexus/memory/{app}`; no import ever touches those.
 #[async_trait]
 pub trait DefinitionStore: Send + Sync {
     /// The commit that people's branch is at: cheap, to see whether anything changed. `None` before the first.
@@ -76,6 +120,14 @@ pub trait DefinitionStore: Send + Sync {
 
     /// An application's folder as it is now.
     async fn read(&self, app: &AppName) -> Result<Option<Snapshot>, DefinitionError>;
+
+    /// The commits that changed an application's folder, newest first, at most `limit`: those that come after the commit
+    /// `before` in this order, or the newest. None if there never was such a folder, or no such commit.
+    async fn history(&self, app: &AppName, before: Option<&str>, limit: usize) -> Result<Vec<Change>, DefinitionError>;
+
+    /// An application's folder as it was at a revision that its history has. A tree that never was this application's
+    /// is not found, whoever else's it may be.
+    async fn read_at(&self, app: &AppName, revision: &Revision) -> Result<Option<Snapshot>, DefinitionError>;
 
     /// Makes the folder hold exactly `files`, as one commit, and returns its revision; no commit when nothing changes.
     /// Durable when it returns.
@@ -93,4 +145,36 @@ pub trait DefinitionStore: Send + Sync {
 
     /// The files below `folder` on the branch `nexus/jit/{app}`, their paths relative to it.
     async fn read_code(&self, app: &AppName, folder: &str) -> Result<FileTree, DefinitionError>;
+
+    /// The documents on the branch `nexus/memory/{app}`, by path, and the commit they are at. Empty without that branch.
+    async fn read_memory(&self, app: &AppName) -> Result<(Option<String>, FileTree), DefinitionError>;
+
+    /// Makes these changes, in this order, to whatever the branch `nexus/memory/{app}` holds, as one commit, and returns
+    /// the branch's commit; no commit when nothing changes. Durable when it returns.
+    async fn commit_memory(
+        &self,
+        app: &AppName,
+        edits: Vec<MemoryEdit>,
+        author: &Author,
+        message: &str,
+    ) -> Result<Option<String>, CommitError>;
+}
+
+/// Makes changes to documents that were read.
+pub fn apply_memory(documents: &mut FileTree, edits: &[MemoryEdit]) {
+    for MemoryEdit { path, action } in edits {
+        match action {
+            MemoryAction::Write(content) => {
+                documents.insert(path.clone(), Arc::clone(content));
+            }
+            MemoryAction::Append(more) => {
+                let mut content = documents.get(path).map(|content| content.to_vec()).unwrap_or_default();
+                content.extend_from_slice(more);
+                documents.insert(path.clone(), content.into());
+            }
+            MemoryAction::Remove => {
+                documents.remove(path);
+            }
+        }
+    }
 }

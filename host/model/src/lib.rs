@@ -13,6 +13,7 @@ mod generation;
 mod ids;
 mod jit;
 mod money;
+mod remote;
 mod runtime;
 mod stream;
 mod trigger;
@@ -23,7 +24,10 @@ pub use app::{
 };
 pub use canonical::{canonical_json, sha256_hex};
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
-pub use definitions::{Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Snapshot};
+pub use definitions::{
+    Author, Change, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, MemoryAction, MemoryEdit,
+    Snapshot, apply_memory,
+};
 pub use event::{AttributeValue, Attributes, CloudEvent, EventData, EventFault, EventFilter, RESERVED_TYPES};
 pub use execution::{Cause, Execution, FallbackReason, Origin, ServedBy, Trace};
 pub use generation::{
@@ -32,6 +36,7 @@ pub use generation::{
 pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Revision, VersionHash};
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
+pub use remote::{DefinitionRemote, Moved, RemoteError};
 pub use runtime::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
 pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
 pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};

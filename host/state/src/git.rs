@@ -1,6 +1,8 @@
 //! Definitions in a bare Git repository.
 
 mod commit;
+mod history;
+mod remote;
 mod repository;
 mod tree;
 
@@ -13,10 +15,12 @@ use std::{
 use async_trait::async_trait;
 use git2::{ErrorCode, Oid, Repository, Tree};
 use nexus_model::{
-    AppName, Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Revision, Snapshot,
+    AppName, Author, Change as AppChange, CommitError, DefinitionError, DefinitionStore, Expected, FileTree,
+    MemoryEdit, Revision, Snapshot, apply_memory,
 };
 use tokio::sync::Semaphore;
 
+pub use self::remote::{GitRemote, RemoteConfig, RemoteUrlError};
 use self::{commit::Change, repository::WriteLock};
 use crate::OpenError;
 
@@ -26,7 +30,7 @@ const MAIN: &str = "refs/heads/main";
 const CONCURRENCY: usize = 8;
 
 /// The [`DefinitionStore`] in a bare Git repository: one folder per application at the root of the branch `main`, and a
-/// branch `nexus/jit/{app}` for what the machine writes.
+/// branch `nexus/jit/{app}` for what the machine writes, and `nexus/memory/{app}` for what is to be remembered.
 ///
 /// A folder at the root is an application when its name is an [`AppName`] and it holds an `app.yaml`. Several threads
 /// and processes may use one repository, and people may clone it and push to it: a change moves its branch only from
@@ -114,6 +118,28 @@ impl DefinitionStore for GitDefinitions {
         .await
     }
 
+    async fn history(
+        &self,
+        app: &AppName,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AppChange>, DefinitionError> {
+        let (app, before) = (app.clone(), before.map(str::to_owned));
+        self.blocking(move |repository, _| history::page(repository, app.as_str(), before.as_deref(), limit)).await
+    }
+
+    async fn read_at(&self, app: &AppName, revision: &Revision) -> Result<Option<Snapshot>, DefinitionError> {
+        let (app, revision) = (app.clone(), revision.clone());
+        self.blocking(move |repository, _| {
+            let Ok(id) = Oid::from_str(&revision.0) else { return Ok(None) };
+            if !history::has(repository, app.as_str(), id)? {
+                return Ok(None);
+            }
+            Ok(Some(Snapshot { revision, files: tree::read(repository, id)? }))
+        })
+        .await
+    }
+
     async fn replace(
         &self,
         app: &AppName,
@@ -153,10 +179,40 @@ impl DefinitionStore for GitDefinitions {
         match changed.await {
             Ok(tip) => Ok(tip.map(|tip| tip.to_string()).unwrap_or_default()),
             Err(CommitError::Store(error)) => Err(error),
-            Err(conflict @ CommitError::Conflict { .. }) => {
-                Err(DefinitionError { step: "commit code", reason: conflict.to_string() })
-            }
+            Err(refused) => Err(DefinitionError { step: "commit code", reason: refused.to_string() }),
         }
+    }
+
+    async fn read_memory(&self, app: &AppName) -> Result<(Option<String>, FileTree), DefinitionError> {
+        let branch = memory_branch(app);
+        self.blocking(move |repository, _| {
+            let tip = optional(repository.refname_to_id(&branch)).map_err(step("read a branch"))?;
+            let Some(tip) = tip else { return Ok((None, FileTree::new())) };
+            let tree = repository.find_commit(tip).map_err(step("read a branch's commit"))?.tree_id();
+            Ok((Some(tip.to_string()), tree::read(repository, tree)?))
+        })
+        .await
+    }
+
+    async fn commit_memory(
+        &self,
+        app: &AppName,
+        edits: Vec<MemoryEdit>,
+        author: &Author,
+        message: &str,
+    ) -> Result<Option<String>, CommitError> {
+        let (branch, author, message) = (memory_branch(app), author.clone(), message.to_owned());
+        self.blocking(move |repository, writing| {
+            let tip = commit::advance(repository, writing, &branch, &author, &message, |root| {
+                let mut documents = root.map_or(Ok(FileTree::new()), |root| tree::read(repository, root.id()))?;
+                apply_memory(&mut documents, &edits);
+                let folder = tree::write(repository, &documents)?;
+                let same = root.map_or(documents.is_empty(), |root| root.id() == folder);
+                Ok(if same { Change::Nothing } else { Change::Tree(folder) })
+            })?;
+            Ok(tip.map(|tip| tip.to_string()))
+        })
+        .await
     }
 
     async fn read_code(&self, app: &AppName, folder: &str) -> Result<FileTree, DefinitionError> {
@@ -173,6 +229,10 @@ impl DefinitionStore for GitDefinitions {
         })
         .await
     }
+}
+
+fn memory_branch(app: &AppName) -> String {
+    format!("refs/heads/nexus/memory/{app}")
 }
 
 fn jit_branch(app: &AppName) -> String {

@@ -15,4 +15,4 @@ mod waiters;
 pub use clock::{Clock, SystemClock};
 pub use embedded::EmbeddedStore;
 pub use error::OpenError;
-pub use git::GitDefinitions;
+pub use git::{GitDefinitions, GitRemote, RemoteConfig, RemoteUrlError};

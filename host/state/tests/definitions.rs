@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nexus_model::{AppName, Author, CommitError, DefinitionStore, Expected, FileTree, Revision};
+use nexus_model::{
+    AppName, Author, CommitError, DefinitionStore, Expected, FileTree, MemoryAction, MemoryEdit, Revision,
+};
 use nexus_state::{GitDefinitions, OpenError, memory::MemoryDefinitions};
 
 fn app(name: &str) -> AppName {
@@ -74,10 +76,54 @@ async fn keeps_the_contract(store: &impl DefinitionStore) {
     assert_eq!(store.apps().await.unwrap().keys().cloned().collect::<Vec<_>>(), [a.clone(), b.clone()]);
     assert_eq!(store.apps().await.unwrap()[&a], two);
 
-    store.replace(&a, FileTree::new(), Expected::Revision(two), &author(), "Remove a").await.unwrap();
+    store.replace(&a, FileTree::new(), Expected::Revision(two.clone()), &author(), "Remove a").await.unwrap();
     assert!(store.read(&a).await.unwrap().is_none(), "no files, no application");
+    remembers(store, &two, &second).await;
     assert_eq!(store.apps().await.unwrap().len(), 1);
     code_has_a_branch_of_its_own(store).await;
+    memory_has_a_branch_of_its_own(store).await;
+}
+
+async fn memory_has_a_branch_of_its_own(store: &impl DefinitionStore) {
+    let b = app("b");
+    let edit = |path: &str, action| MemoryEdit { path: path.to_owned(), action };
+    let bytes = |text: &str| Arc::<[u8]>::from(text.as_bytes());
+    let head = store.head().await.unwrap();
+    assert_eq!(store.read_memory(&b).await.unwrap(), (None, FileTree::new()));
+    let first = vec![
+        edit("brief.md", MemoryAction::Write(bytes("one\n"))),
+        edit("context.md", MemoryAction::Append(bytes("a\n"))),
+        edit("context.md", MemoryAction::Append(bytes("b\n"))),
+        edit("knowledge/x.md", MemoryAction::Write(bytes("x"))),
+    ];
+    let one = store.commit_memory(&b, first, &author(), "Remember").await.unwrap();
+    let again = vec![edit("brief.md", MemoryAction::Write(bytes("one\n")))];
+    assert_eq!(store.commit_memory(&b, again, &author(), "Again").await.unwrap(), one, "nothing changed");
+    let remove = vec![edit("knowledge/x.md", MemoryAction::Remove), edit("none", MemoryAction::Remove)];
+    let two = store.commit_memory(&b, remove, &author(), "Forget").await.unwrap();
+    let documents = files([("brief.md", "one\n"), ("context.md", "a\nb\n")]);
+    assert_eq!(store.read_memory(&b).await.unwrap(), (two, documents));
+    assert!(store.read_memory(&app("a")).await.unwrap().1.is_empty());
+    assert_eq!(store.head().await.unwrap(), head, "people's branch stays");
+}
+
+/// `a` was added, changed to `two` and removed, `b` was added.
+async fn remembers(store: &impl DefinitionStore, two: &Revision, second: &FileTree) {
+    let (a, b) = (app("a"), app("b"));
+    let history = store.history(&a, None, 10).await.unwrap();
+    let messages: Vec<_> = history.iter().map(|change| change.message.as_str()).collect();
+    assert_eq!(messages, ["Remove a", "Change a", "Add a"], "newest first, and what others did is not in it");
+    assert_eq!(history[0].author, author());
+    assert_eq!((&history[0].revision, history[1].revision.as_ref()), (&None, Some(two)));
+    let next = store.history(&a, Some(&history[0].commit), 1).await.unwrap();
+    assert_eq!(next, history[1..2]);
+    assert!(store.history(&a, Some(&"0".repeat(40)), 9).await.unwrap().is_empty());
+    assert!(store.history(&app("nobody"), None, 9).await.unwrap().is_empty());
+    assert_eq!(&store.read_at(&a, two).await.unwrap().unwrap().files, second, "what was removed can be read");
+    let others = store.apps().await.unwrap()[&b].clone();
+    assert!(store.read_at(&b, &others).await.unwrap().is_some());
+    assert!(store.read_at(&a, &others).await.unwrap().is_none(), "another application's tree is not found");
+    assert!(store.read_at(&a, &Revision::from("nonsense".to_owned())).await.unwrap().is_none());
 }
 
 async fn code_has_a_branch_of_its_own(store: &impl DefinitionStore) {
@@ -121,7 +167,7 @@ async fn paths_and_sizes_are_bounded() {
     for refused in [many, large, clash].into_iter().chain(odd) {
         let paths: Vec<_> = refused.keys().take(2).cloned().collect();
         let outcome = store.replace(&app("a"), refused, Expected::Any, &author(), "No").await;
-        assert!(matches!(outcome, Err(CommitError::Store(_))), "{paths:?}: {outcome:?}");
+        assert!(matches!(outcome, Err(CommitError::Refused { .. })), "{paths:?}: {outcome:?}");
     }
     assert_eq!(store.head().await.unwrap(), None);
     let odd_author = Author { name: "A\n<b>".into(), email: String::new() };
@@ -129,37 +175,47 @@ async fn paths_and_sizes_are_bounded() {
     assert_sound(store.path());
 }
 
+/// How often each of many writers writes: `NEXUS_TEST_ROUNDS`, 5 if it is not set. `cargo xtask soak writers` sets it.
+fn rounds() -> usize {
+    support::variable("NEXUS_TEST_ROUNDS").and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_writers_lose_nothing() {
+async fn sixteen_writers_of_one_file_lose_nothing() {
+    race(rounds(), |_| "shared".to_owned()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_writers_of_many_applications_lose_nothing() {
+    race(3, |writer| if writer % 2 == 0 { "shared".to_owned() } else { format!("own-{writer}") }).await;
+}
+
+/// Sixteen writers add a line to the file of their application, `rounds` times each; none is lost.
+async fn race(rounds: usize, application: impl Fn(usize) -> String) {
     const WRITERS: usize = 16;
-    const ROUNDS: usize = 5;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("definitions.git");
     let started = Instant::now();
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
-        // A store each, as processes have; half of them share one application.
+        // A store each, as processes have.
         let store = GitDefinitions::open(&path).unwrap();
-        let name = app(&if writer % 2 == 0 { "shared".to_owned() } else { format!("own-{writer}") });
+        let name = app(&application(writer));
         writers.spawn(async move {
-            for round in 0..ROUNDS {
+            for round in 0..rounds {
                 add_line(&store, &name, &format!("{writer}/{round}\n")).await;
             }
         });
     }
     writers.join_all().await;
-    eprintln!("{} compare-and-set commits: {:?}", WRITERS * ROUNDS, started.elapsed());
+    eprintln!("{} compare-and-set commits: {:?}", WRITERS * rounds, started.elapsed());
     let store = GitDefinitions::open(&path).unwrap();
-    let started = Instant::now();
-    for _ in 0..100 {
-        store.head().await.unwrap();
-    }
-    eprintln!("head: {:?}", started.elapsed() / 100);
+    let sharing = (0..WRITERS).filter(|writer| application(*writer) == "shared").count();
     let shared = store.read(&app("shared")).await.unwrap().unwrap();
     let lines: BTreeSet<_> =
         std::str::from_utf8(&shared.files["app.yaml"]).unwrap().lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), WRITERS / 2 * ROUNDS, "0 lost");
-    assert_eq!(git(&path, &["rev-list", "--count", "main"]), (WRITERS * ROUNDS).to_string());
+    assert_eq!(lines.len(), sharing * rounds, "0 lost");
+    assert_eq!(git(&path, &["rev-list", "--count", "main"]), (WRITERS * rounds).to_string());
     assert_sound(&path);
 }
 

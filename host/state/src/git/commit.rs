@@ -76,7 +76,7 @@ fn write_commit(
 }
 
 /// Moves the branch if it is still at `from` (zero: not there). Says whether it did.
-fn move_branch(
+pub(super) fn move_branch(
     repository: &Repository,
     guard: &mut WriteGuard<'_>,
     branch: &str,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use git2::{FileMode, ObjectType, Oid, Repository, Tree, TreeEntry, build::TreeUpdateBuilder};
-use nexus_model::{DefinitionError, FileTree};
+use nexus_model::{CommitError, DefinitionError, FileTree};
 
 use super::step;
 use crate::bounds::{MAX_DEPTH, Tally};
@@ -12,13 +12,13 @@ const BLOB: i32 = 0o100_644;
 const TREE: i32 = 0o040_000;
 
 /// Writes a folder and returns its tree.
-pub(super) fn write(repository: &Repository, files: &FileTree) -> Result<Oid, DefinitionError> {
+pub(super) fn write(repository: &Repository, files: &FileTree) -> Result<Oid, CommitError> {
     let blobs = write_blobs(repository, files)?;
     let mut root = Folder::default();
     for (path, blob) in &blobs {
         root.insert(path, *blob)?;
     }
-    root.write(repository)
+    Ok(root.write(repository)?)
 }
 
 /// The tree of `base` with files added or replaced.
@@ -26,7 +26,7 @@ pub(super) fn with_files(
     repository: &Repository,
     base: Option<&Tree<'_>>,
     files: &FileTree,
-) -> Result<Oid, DefinitionError> {
+) -> Result<Oid, CommitError> {
     let empty;
     let base = if let Some(base) = base {
         base
@@ -39,7 +39,7 @@ pub(super) fn with_files(
     for (path, blob) in write_blobs(repository, files)? {
         update.upsert(path, blob, FileMode::Blob);
     }
-    update.create_updated(repository, base).map_err(step("write a folder"))
+    Ok(update.create_updated(repository, base).map_err(step("write a folder"))?)
 }
 
 /// The tree of `root` with one folder replaced, or removed if there is none.
@@ -75,30 +75,30 @@ struct Reading<'r> {
 
 impl Reading<'_> {
     fn folder(&mut self, tree: Oid, prefix: &str, depth: usize) -> Result<(), DefinitionError> {
-        self.tally.enter(depth).map_err(|reason| refused(prefix, reason))?;
+        self.tally.enter(depth).map_err(|reason| unreadable(prefix, reason))?;
         let tree = self.repository.find_tree(tree).map_err(step("read a folder"))?;
         tree.iter().try_for_each(|entry| self.entry(&entry, prefix, depth))
     }
 
     fn entry(&mut self, entry: &TreeEntry<'_>, prefix: &str, depth: usize) -> Result<(), DefinitionError> {
-        let name = entry.name().map_err(|_| refused(prefix, "a file's name is not UTF-8"))?;
+        let name = entry.name().map_err(|_| unreadable(prefix, "a file's name is not UTF-8"))?;
         let path = format!("{prefix}{name}");
         match (entry.kind(), entry.filemode()) {
             (Some(ObjectType::Tree), _) => self.folder(entry.id(), &format!("{path}/"), depth + 1),
             (Some(ObjectType::Blob), mode) if mode != i32::from(FileMode::Link) => {
                 let size = self.repository.odb().and_then(|odb| odb.read_header(entry.id()));
                 let (size, _) = size.map_err(step("read a file"))?;
-                self.tally.add(size as u64).map_err(|reason| refused(&path, reason))?;
+                self.tally.add(size as u64).map_err(|reason| unreadable(&path, reason))?;
                 let blob = self.repository.find_blob(entry.id()).map_err(step("read a file"))?;
                 self.files.insert(path, Arc::from(blob.content()));
                 Ok(())
             }
-            _ => Err(refused(&path, "it is neither a file nor a folder (a symbolic link, or another repository)")),
+            _ => Err(unreadable(&path, "it is neither a file nor a folder (a symbolic link, or another repository)")),
         }
     }
 }
 
-fn write_blobs<'f>(repository: &Repository, files: &'f FileTree) -> Result<Vec<(&'f str, Oid)>, DefinitionError> {
+fn write_blobs<'f>(repository: &Repository, files: &'f FileTree) -> Result<Vec<(&'f str, Oid)>, CommitError> {
     let mut tally = Tally::default();
     for (path, content) in files {
         check_path(path)?;
@@ -123,7 +123,7 @@ enum Node<'f> {
 }
 
 impl<'f> Folder<'f> {
-    fn insert(&mut self, path: &'f str, blob: Oid) -> Result<(), DefinitionError> {
+    fn insert(&mut self, path: &'f str, blob: Oid) -> Result<(), CommitError> {
         let Some((folder, rest)) = path.split_once('/') else {
             let taken = self.entries.insert(path, Node::File(blob));
             return if taken.is_some() { Err(refused(path, "a folder has that name too")) } else { Ok(()) };
@@ -148,7 +148,7 @@ impl<'f> Folder<'f> {
 }
 
 /// Refuses paths that are no plain relative path on some system, or that Git keeps for itself.
-fn check_path(path: &str) -> Result<(), DefinitionError> {
+fn check_path(path: &str) -> Result<(), CommitError> {
     let bad = |part: &str| {
         matches!(part, "" | "." | "..")
             || part.eq_ignore_ascii_case(".git")
@@ -161,7 +161,11 @@ fn check_path(path: &str) -> Result<(), DefinitionError> {
     Ok(())
 }
 
-fn refused(path: &str, reason: impl std::fmt::Display) -> DefinitionError {
+fn refused(path: &str, reason: impl Into<String>) -> CommitError {
+    CommitError::Refused { path: path.to_owned(), reason: reason.into() }
+}
+
+fn unreadable(path: &str, reason: impl std::fmt::Display) -> DefinitionError {
     DefinitionError { step: "check the files", reason: format!("`{path}`: {reason}") }
 }
 

@@ -6,8 +6,10 @@ use std::{
 use async_trait::async_trait;
 use git2::{ObjectType, Oid};
 use nexus_model::{
-    AppName, Author, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, Revision, Snapshot,
+    AppName, Author, Change, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, MemoryEdit, Revision,
+    Snapshot, apply_memory,
 };
+use time::OffsetDateTime;
 
 /// A [`DefinitionStore`] in memory.
 #[derive(Debug, Default)]
@@ -20,7 +22,10 @@ struct Branches {
     commits: u64,
     head: Option<String>,
     apps: BTreeMap<AppName, FileTree>,
+    /// Oldest first.
+    changes: Vec<(AppName, Change, FileTree)>,
     code: BTreeMap<AppName, (String, FileTree)>,
+    memory: BTreeMap<AppName, (String, FileTree)>,
 }
 
 impl Branches {
@@ -53,13 +58,27 @@ impl DefinitionStore for MemoryDefinitions {
         files.map(|files| Ok(Snapshot { revision: revision(&files)?, files })).transpose()
     }
 
+    async fn history(&self, app: &AppName, before: Option<&str>, limit: usize) -> Result<Vec<Change>, DefinitionError> {
+        let branches = self.branches();
+        let changes = branches.changes.iter().rev().filter(|(name, ..)| name == app).map(|(_, change, _)| change);
+        let from = changes.skip_while(|change| before.is_some_and(|before| change.commit != before));
+        Ok(from.skip(usize::from(before.is_some())).take(limit).cloned().collect())
+    }
+
+    async fn read_at(&self, app: &AppName, revision: &Revision) -> Result<Option<Snapshot>, DefinitionError> {
+        let branches = self.branches();
+        let mut changes = branches.changes.iter().filter(|(name, ..)| name == app);
+        let found = changes.find(|(_, change, _)| change.revision.as_ref() == Some(revision));
+        Ok(found.map(|(_, _, files)| Snapshot { revision: revision.clone(), files: files.clone() }))
+    }
+
     async fn replace(
         &self,
         app: &AppName,
         files: FileTree,
         expected: Expected,
-        _author: &Author,
-        _message: &str,
+        author: &Author,
+        message: &str,
     ) -> Result<Revision, CommitError> {
         let mut branches = self.branches();
         let actual = branches.apps.get(app).map(revision).transpose()?;
@@ -74,7 +93,16 @@ impl DefinitionStore for MemoryDefinitions {
         let wanted = revision(&files)?;
         let unchanged = actual.as_ref() == Some(&wanted) || (actual.is_none() && files.is_empty());
         if !unchanged {
-            branches.head = Some(branches.next_commit());
+            let commit = branches.next_commit();
+            branches.head = Some(commit.clone());
+            let change = Change {
+                commit,
+                revision: (!files.is_empty()).then(|| wanted.clone()),
+                author: author.clone(),
+                at: OffsetDateTime::now_utc(),
+                message: message.to_owned(),
+            };
+            branches.changes.push((app.clone(), change, files.clone()));
             if files.is_empty() {
                 branches.apps.remove(app);
             } else {
@@ -94,6 +122,30 @@ impl DefinitionStore for MemoryDefinitions {
             *tip = commit;
         }
         Ok(tip.clone())
+    }
+
+    async fn read_memory(&self, app: &AppName) -> Result<(Option<String>, FileTree), DefinitionError> {
+        let found = self.branches().memory.get(app).cloned();
+        Ok(found.map_or_else(Default::default, |(commit, documents)| (Some(commit), documents)))
+    }
+
+    async fn commit_memory(
+        &self,
+        app: &AppName,
+        edits: Vec<MemoryEdit>,
+        _author: &Author,
+        _message: &str,
+    ) -> Result<Option<String>, CommitError> {
+        let mut branches = self.branches();
+        let (tip, before) = branches.memory.get(app).cloned().unwrap_or_default();
+        let mut documents = before.clone();
+        apply_memory(&mut documents, &edits);
+        if documents == before {
+            return Ok(Some(tip).filter(|tip| !tip.is_empty()));
+        }
+        let commit = branches.next_commit();
+        branches.memory.insert(app.clone(), (commit.clone(), documents));
+        Ok(Some(commit))
     }
 
     async fn read_code(&self, app: &AppName, folder: &str) -> Result<FileTree, DefinitionError> {

@@ -22,7 +22,7 @@ pub(crate) fn child_path() -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how a test is told what to do")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
