@@ -8,6 +8,7 @@ mod audit;
 mod events;
 mod executions;
 mod keys;
+mod memory;
 mod oracle;
 mod registry;
 mod router;
@@ -21,9 +22,12 @@ pub use events::{
 };
 pub use executions::{ExecutionFilter, Executions, ExecutionsConfig};
 pub use keys::{KeyError, KeyInfo, KeyRing, NewKey, Principal, Scope, ScopeError, Target};
+pub use memory::{Document, DocumentError, DocumentInfo, Hit, MEMORY_HITS, MEMORY_TEXT_BYTES, Memory, MemoryError};
 pub use oracle::{JitStatus, OptimizationOracle, OracleConfig, OracleError};
 pub use registry::{
-    AppDetail, AppStatus, AppSummary, ApplicationRegistry, ImportError, ImportReport, OperationDetail, RegistryError,
+    AppDetail, AppStatus, AppSummary, ApplicationRegistry, Condition, Diff, Edit, FileChange, FileDiff, HISTORY_PAGE,
+    ImportError, ImportReport, Inactive, LifecycleError, MoveError, OperationDetail, RegistryError, Remote, WriteError,
+    Written,
 };
 pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
 pub use secret::MasterKey;

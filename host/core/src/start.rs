@@ -12,8 +12,9 @@ use crate::{
     events::{EventParts, Events, SecretLookup},
     executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
+    memory::Memory,
     oracle::{OptimizationOracle, OracleConfig, OracleParts},
-    registry::{ApplicationRegistry, RegistryError},
+    registry::{ApplicationRegistry, RegistryError, Remote},
     router::{RequestRouter, RouterConfig, Sampler},
     secret::MasterKey,
     traces::TraceBook,
@@ -39,6 +40,8 @@ pub struct Parts {
     pub events: EventBus,
     /// The secrets that definitions name.
     pub secrets: SecretLookup,
+    /// The remote of the definitions, if there is one.
+    pub remote: Option<Remote>,
     /// Every task; a drain waits for it.
     pub tracker: TaskTracker,
     /// Ends every loop.
@@ -67,7 +70,7 @@ impl Default for CoreConfig {
             oracle: OracleConfig::default(),
             executions: ExecutionsConfig::default(),
             events: EventsConfig::default(),
-            reload_every: Duration::from_secs(1),
+            reload_every: Duration::from_millis(500),
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Core {
     pub oracle: Arc<OptimizationOracle>,
     /// What happened.
     pub executions: Arc<Executions>,
+    /// What applications are to remember.
+    pub memory: Arc<Memory>,
     /// Who may call.
     pub keys: Arc<KeyRing>,
     /// What happens, and what is done about it.
@@ -134,7 +139,8 @@ impl Core {
         oracle.restore().await;
         let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions));
         events.start_triggers(&router, &executions);
-        let core = Self { registry, router, oracle, executions, keys, events, parts };
+        let memory = Memory::start(Arc::clone(&parts.definitions), &parts.tracker, parts.cancel.clone());
+        let core = Self { registry, router, oracle, executions, memory: Arc::new(memory), keys, events, parts };
         core.spawn_loops(config.reload_every);
         Ok(core)
     }
@@ -149,6 +155,7 @@ impl Core {
                 }
             }
         });
+        self.parts.tracker.spawn(Arc::clone(&self.registry).keep_in_step(self.parts.cancel.clone()));
         let parts = self.parts.clone();
         self.parts.tracker.spawn(async move {
             while wait(METRICS_EVERY, &parts.cancel).await {

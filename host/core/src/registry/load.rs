@@ -9,20 +9,37 @@ use nexus_model::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Application, ApplicationRegistry, RegistryError, Slot,
+    Application, ApplicationRegistry, RegistryError, Slot, Slots,
     entry::{CodeSlot, Definition, OperationEntry},
+    lifecycle,
 };
 
+/// Revisions that are tried when a host starts and the newest has faults.
+const TRIED: usize = 20;
+
 impl ApplicationRegistry {
-    /// Looks whether there is a new commit and takes over every application that changed. Cheap when nothing did.
+    /// Looks whether there is a new commit, or a new state of an application, and takes over what changed. Cheap when
+    /// nothing did.
     pub async fn refresh(&self) -> Result<(), RegistryError> {
         let mut looked_at = self.changes.lock().await;
         let head = self.definitions.head().await?;
-        if *looked_at == head {
-            return Ok(());
-        }
-        let revisions = self.definitions.apps().await?;
+        let moved = *looked_at != head;
         let mut slots = (**self.slots.load()).clone();
+        if moved {
+            self.take_over_all(&mut slots).await?;
+        }
+        // A definition is served also when the states cannot be read: what was inactive stays so.
+        let states = self.states().await;
+        let turned = states.as_ref().is_ok_and(|states| lifecycle::apply(&mut slots, states));
+        if moved || turned {
+            self.slots.store(Arc::new(slots));
+            *looked_at = head;
+        }
+        states.map(drop)
+    }
+
+    async fn take_over_all(&self, slots: &mut Slots) -> Result<(), RegistryError> {
+        let revisions = self.definitions.apps().await?;
         slots.retain(|name, _| revisions.contains_key(name));
         for (name, revision) in revisions {
             let old = slots.get(&name);
@@ -30,23 +47,27 @@ impl ApplicationRegistry {
                 continue;
             }
             let Some(snapshot) = self.definitions.read(&name).await? else { continue };
-            let serving = old.and_then(|slot| slot.serving.clone());
-            let slot = self.take_over(&name, snapshot, serving).await;
+            let (serving, inactive) = old.map_or((None, None), |slot| (slot.serving.clone(), slot.inactive.clone()));
+            let slot = Slot { inactive, ..self.take_over(&name, snapshot, serving).await? };
             slots.insert(name, slot);
         }
-        self.slots.store(Arc::new(slots));
-        *looked_at = head;
         Ok(())
     }
 
-    /// The new revision if it has no fault, else the one that serves, with the faults told.
-    async fn take_over(&self, name: &AppName, snapshot: Snapshot, serving: Option<Arc<Application>>) -> Slot {
+    /// The new revision if it has no fault, else the one that serves, with the faults told. Where none serves, because
+    /// the host has just started, the newest revision without a fault.
+    async fn take_over(
+        &self,
+        name: &AppName,
+        snapshot: Snapshot,
+        serving: Option<Arc<Application>>,
+    ) -> Result<Slot, RegistryError> {
         let seen = snapshot.revision.clone();
         match self.prepare(name, &snapshot, serving.as_deref()).await {
             Ok(application) => {
                 tracing::info!(app = %name, revision = %seen, "application loaded");
                 self.tell(name, "loaded", serde_json::json!({ "app": name, "revision": seen })).await;
-                Slot { seen, serving: Some(Arc::new(application)), faults: [].into() }
+                Ok(Slot { seen, serving: Some(Arc::new(application)), faults: [].into(), inactive: None })
             }
             Err(faults) => {
                 for fault in &faults {
@@ -54,7 +75,11 @@ impl ApplicationRegistry {
                 }
                 let data = serde_json::json!({ "app": name, "revision": seen, "faults": faults.len() });
                 self.tell(name, "refused", data).await;
-                Slot { seen, serving, faults: faults.into() }
+                let serving = match serving {
+                    Some(serving) => Some(serving),
+                    None => self.last_sound(name).await?.map(Arc::new),
+                };
+                Ok(Slot { seen, serving, faults: faults.into(), inactive: None })
             }
         }
     }
@@ -63,6 +88,19 @@ impl ApplicationRegistry {
         let event =
             CloudEvent::now(format!("nexus.definition.{what}"), format!("/v1/apps/{name}"), name.as_str(), data);
         self.events.emit(Some(name.clone()), event).await;
+    }
+
+    /// The newest of an application's earlier revisions that has no fault, if one of the last [`TRIED`] has none.
+    async fn last_sound(&self, name: &AppName) -> Result<Option<Application>, RegistryError> {
+        for change in self.definitions.history(name, None, TRIED).await?.into_iter().skip(1) {
+            let Some(revision) = change.revision else { return Ok(None) };
+            let Some(snapshot) = self.definitions.read_at(name, &revision).await? else { continue };
+            if let Ok(application) = self.prepare(name, &snapshot, None).await {
+                tracing::warn!(app = %name, %revision, "an earlier revision serves: the newest has faults");
+                return Ok(Some(application));
+            }
+        }
+        Ok(None)
     }
 
     async fn prepare(

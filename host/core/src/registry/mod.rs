@@ -1,25 +1,37 @@
 //! Which applications there are: immutable snapshots, swapped atomically when a new commit has been checked.
 
+mod diff;
 mod entry;
+mod history;
 mod import;
+mod lifecycle;
 mod load;
+mod remote;
 mod views;
+mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use nexus_definitions::Fault;
 use nexus_model::{
-    App, AppName, ComponentHost, DefinitionError, DefinitionStore, ModelProvider, OperationName, OperationRef, Revision,
+    App, AppName, ComponentHost, DefinitionError, DefinitionStore, ModelProvider, OperationName, OperationRef,
+    Revision, RuntimeStore, StoreError,
 };
 use nexus_signals::{EventBus, MetricCollector};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+use self::remote::Attached;
 use crate::start::Parts;
 
+pub use diff::{Diff, FileChange, FileDiff};
 pub(crate) use entry::{Active, Definition, OperationEntry};
+pub use history::HISTORY_PAGE;
 pub use import::{ImportError, ImportReport};
+pub use lifecycle::{Inactive, LifecycleError};
+pub use remote::{MoveError, Remote};
 pub use views::{AppDetail, AppStatus, AppSummary, OperationDetail};
+pub use write::{Condition, Edit, WriteError, Written};
 
 /// One application, ready to be called.
 pub(crate) struct Application {
@@ -39,14 +51,22 @@ pub(crate) struct Slot {
     pub(crate) serving: Option<Arc<Application>>,
     /// What is wrong with the revision that was looked at last.
     pub(crate) faults: Arc<[Fault]>,
+    /// Why it takes no calls, if it takes none.
+    pub(crate) inactive: Option<Arc<Inactive>>,
 }
 
 type Slots = BTreeMap<AppName, Slot>;
 
-/// The definition store failed; what is being served goes on.
+/// A store failed; what is being served goes on.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("applications could not be read: {0}")]
-pub struct RegistryError(#[from] pub DefinitionError);
+pub enum RegistryError {
+    /// The definitions.
+    #[error("applications could not be read: {0}")]
+    Definitions(#[from] DefinitionError),
+    /// The runtime store, which has the state of applications.
+    #[error("the states of applications could not be read: {0}")]
+    States(#[from] StoreError),
+}
 
 /// All applications of this host.
 ///
@@ -56,11 +76,13 @@ pub struct ApplicationRegistry {
     /// One change at a time; holds the commit that was looked at last.
     changes: tokio::sync::Mutex<Option<String>>,
     definitions: Arc<dyn DefinitionStore>,
+    runtime: Arc<dyn RuntimeStore>,
     models: Arc<dyn ModelProvider>,
     components: Arc<dyn ComponentHost>,
     metrics: Arc<MetricCollector>,
     events: EventBus,
     known_models: Vec<String>,
+    remote: Option<Attached>,
 }
 
 impl ApplicationRegistry {
@@ -69,11 +91,13 @@ impl ApplicationRegistry {
             slots: ArcSwap::default(),
             changes: tokio::sync::Mutex::default(),
             definitions: Arc::clone(&parts.definitions),
+            runtime: Arc::clone(&parts.runtime),
             models: Arc::clone(&parts.models),
             components: Arc::clone(&parts.components),
             metrics: Arc::clone(&parts.metrics),
             events: parts.events.clone(),
             known_models,
+            remote: parts.remote.clone().map(|remote| Attached { remote, written: Notify::new() }),
         }
     }
 
@@ -83,16 +107,26 @@ impl ApplicationRegistry {
         self.slots.load().get(&name).and_then(|slot| slot.serving.clone())
     }
 
+    /// The application that takes calls under this name, or why it takes none.
+    pub(crate) fn callable(&self, name: &str) -> Option<Result<Arc<Application>, Arc<Inactive>>> {
+        let name: AppName = name.parse().ok()?;
+        let slots = self.slots.load();
+        let slot = slots.get(&name)?;
+        let application = slot.serving.clone()?;
+        Some(slot.inactive.clone().map_or(Ok(application), Err))
+    }
+
     /// The operation as it is served now.
     pub(crate) fn operation(&self, operation: &OperationRef) -> Option<Arc<OperationEntry>> {
         self.application(operation.app.as_str())?.operations.get(&operation.operation).cloned()
     }
 
-    /// All operations that are served now.
+    /// All operations that are served now; those of inactive applications are not.
     pub(crate) fn operations(&self) -> Vec<Arc<OperationEntry>> {
         let slots = self.slots.load();
         slots
             .values()
+            .filter(|slot| slot.inactive.is_none())
             .filter_map(|slot| slot.serving.as_ref())
             .flat_map(|app| app.operations.values().cloned())
             .collect()

@@ -13,6 +13,8 @@ use super::{ApplicationRegistry, OperationEntry, Slot};
 pub enum AppStatus {
     /// The newest revision serves.
     Active,
+    /// Somebody took it out of service; calls are refused.
+    Inactive,
     /// The newest revision has faults; an older one serves.
     Degraded,
     /// The only revision has faults; nothing serves.
@@ -30,6 +32,11 @@ pub struct AppSummary {
     pub revision: Revision,
     /// Whether it can be called.
     pub status: AppStatus,
+    /// Why, where it is not simply active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The newest revision, which a change must name: not `revision` where that one has faults.
+    pub newest: Revision,
     /// What is wrong with the newest revision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -105,13 +112,35 @@ fn summary(name: &AppName, slot: &Slot) -> AppSummary {
         name: name.clone(),
         description: serving.map(|app| app.app.description.clone()).unwrap_or_default(),
         revision: serving.map_or_else(|| slot.seen.clone(), |app| app.revision.clone()),
-        status: match (serving, slot.faults.is_empty()) {
-            (Some(_), true) => AppStatus::Active,
-            (Some(_), false) => AppStatus::Degraded,
-            (None, _) => AppStatus::Error,
-        },
+        newest: slot.seen.clone(),
+        status: status(slot),
+        reason: reason(slot),
         faults: slot.faults.to_vec(),
         operations: serving.map(|app| app.operations.keys().cloned().collect()).unwrap_or_default(),
+    }
+}
+
+fn status(slot: &Slot) -> AppStatus {
+    match (&slot.serving, slot.faults.is_empty(), &slot.inactive) {
+        (None, ..) => AppStatus::Error,
+        (Some(_), _, Some(_)) => AppStatus::Inactive,
+        (Some(_), true, None) => AppStatus::Active,
+        (Some(_), false, None) => AppStatus::Degraded,
+    }
+}
+
+fn reason(slot: &Slot) -> Option<String> {
+    let faults = || {
+        let first = slot.faults.first()?;
+        let more = slot.faults.len() - 1;
+        let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+        Some(format!("{}:{}:{}: {}{others}", first.file, first.line, first.column, first.message))
+    };
+    match status(slot) {
+        AppStatus::Active => None,
+        AppStatus::Inactive => slot.inactive.as_ref().map(|state| state.told()),
+        AppStatus::Degraded => Some(format!("an earlier revision serves, the newest has faults: {}", faults()?)),
+        AppStatus::Error => Some(format!("no revision is without faults: {}", faults()?)),
     }
 }
 

@@ -64,6 +64,14 @@ pub enum CallErrorKind {
         /// What may have been meant.
         nearest: Option<String>,
     },
+    /// The application was taken out of service.
+    #[error("the application `{app}` is inactive: {reason}")]
+    Inactive {
+        /// The application.
+        app: String,
+        /// Who did it, when and why.
+        reason: String,
+    },
     /// No such operation.
     #[error("the application `{app}` has no operation `{name}`")]
     UnknownOperation {
@@ -121,6 +129,7 @@ impl CallErrorKind {
         match self {
             Self::UnknownApp { .. } => "unknown_app",
             Self::UnknownOperation { .. } => "unknown_operation",
+            Self::Inactive { .. } => "app_inactive",
             Self::InvalidJson { .. } => "invalid_json",
             Self::InvalidInput { .. } => "invalid_input",
             Self::Busy { .. } => "busy",

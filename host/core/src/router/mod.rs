@@ -146,13 +146,15 @@ impl RequestRouter {
     }
 
     fn find(&self, app: &str, operation: &str) -> Result<(Arc<Application>, Arc<OperationEntry>), CallErrorKind> {
-        let application = self.registry.application(app).ok_or_else(|| {
+        let application = self.registry.callable(app).ok_or_else(|| {
             let names = self.registry.names();
             CallErrorKind::UnknownApp {
                 name: app.to_owned(),
                 nearest: nearest(app, names.iter().map(nexus_model::AppName::as_str)),
             }
         })?;
+        let application =
+            application.map_err(|inactive| CallErrorKind::Inactive { app: app.to_owned(), reason: inactive.told() })?;
         let entry = operation.parse().ok().and_then(|name| application.operations.get(&name)).cloned();
         let entry = entry.ok_or_else(|| CallErrorKind::UnknownOperation {
             app: app.to_owned(),

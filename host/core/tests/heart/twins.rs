@@ -217,6 +217,7 @@ impl Bench {
             metrics: Arc::new(MetricCollector::default()),
             events: EventBus::default(),
             secrets: Arc::new(|_, _| None),
+            remote: None,
             tracker: tracker.clone(),
             cancel: cancel.clone(),
         };
