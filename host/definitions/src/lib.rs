@@ -16,6 +16,7 @@ mod prompt;
 mod scalar_place;
 mod schedule;
 mod schema_file;
+mod starter;
 mod template;
 mod template_check;
 mod template_tags;
@@ -30,6 +31,7 @@ pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};
 pub use nearest::nearest;
 pub use schedule::{Schedule, ScheduleError};
+pub use starter::{StarterError, StarterTemplate, starter, starters};
 pub use template::{PromptTemplate, RenderError, render};
 
 /// The JSON Schema of `app.yaml`, for editors.
