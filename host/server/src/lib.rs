@@ -17,11 +17,13 @@ mod start_error;
 pub use data_dir::DataDirError;
 pub use environment::Environment;
 pub use http::{
-    AgreementView, AnsweredByView, AppDetailView, AppList, AppView, AttemptView, CauseView, CreatedKey, DeadLetterList,
-    DeadLetterView, EvidenceView, ExecutionList, ExecutionView, FaultView, KeyList, KeyView, NewKeyBody, OperationView,
-    OptimizationView, OptimizeView, Problem, PublishedView, RefusalView, TriggerList, TriggerView, UsageView,
-    ViolationView, openapi_json,
+    AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuthorView, CauseView,
+    ChangeView, CreatedKey, DeactivateBody, DeadLetterList, DeadLetterView, DiffView, DocumentView, EncodedBytes,
+    EvidenceView, ExecutionList, ExecutionView, FaultView, FileContent, FileDiffView, FromTemplate, HistoryView,
+    HitList, HitView, KeyList, KeyView, MemoryView, MovedView, NewApp, NewKeyBody, OperationView, OptimizationView,
+    OptimizeView, Problem, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, TemplateList, TemplateView,
+    TriggerList, TriggerView, UsageView, ViolationView, WrittenView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
-pub use settings::{Settings, SettingsError};
+pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};
 pub use start_error::{AppsError, StartError};

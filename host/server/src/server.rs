@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Scope, SecretLookup};
+use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Remote, Scope, SecretLookup};
 use nexus_llm::LanguageModels;
 use nexus_model::RuntimeStore;
 use nexus_signals::{EventBus, MetricCollector};
-use nexus_state::{EmbeddedStore, GitDefinitions, SystemClock};
+use nexus_state::{EmbeddedStore, GitDefinitions, GitRemote, RemoteConfig, SystemClock};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -30,6 +30,8 @@ use crate::{
 
 /// How long connections may take to send their last bytes once nothing is in flight any more.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+/// Bodies of definitions, each as large as `limits.definition_bytes` may be, that are in memory at one time.
+const DEFINITION_BODIES: usize = 4;
 
 /// Readers that may follow events at one time.
 const FOLLOWERS: usize = 256;
@@ -138,8 +140,11 @@ impl Base {
     async fn build(&self, master: &MasterKey, surroundings: Surroundings) -> Result<Built, StartError> {
         let Self { settings, data, store, tasks, cancel } = self;
         let metrics = Arc::new(MetricCollector::new());
+        let repository = settings.definitions.repository.clone().unwrap_or_else(|| data.join("definitions.git"));
+        let definitions = GitDefinitions::open(&repository)?;
         let parts = Parts {
-            definitions: Arc::new(GitDefinitions::open(&data.join("definitions.git"))?),
+            remote: remote(settings, &definitions, &surroundings.environment)?,
+            definitions: Arc::new(definitions),
             runtime: Arc::clone(store) as Arc<dyn RuntimeStore>,
             models: Arc::new(models(settings, surroundings.environment.clone())?),
             components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),
@@ -226,6 +231,27 @@ fn secrets(settings: &Settings, environment: Environment) -> SecretLookup {
     Arc::new(move |app, name| resolve(secrets.get(app)?.get(name)?, &environment))
 }
 
+/// The remote that the settings name. One that cannot be used, or whose password is not there, is an error now.
+fn remote(
+    settings: &Settings,
+    definitions: &GitDefinitions,
+    environment: &Environment,
+) -> Result<Option<Remote>, StartError> {
+    let Some(set) = &settings.definitions.remote else { return Ok(None) };
+    let credentials = match &set.password {
+        Some(reference) => {
+            let password = resolve(reference, environment);
+            let password = password.ok_or_else(|| StartError::RemotePassword(reference.to_string()))?;
+            Some((set.username.clone().unwrap_or_else(|| "git".to_owned()), password))
+        }
+        None => None,
+    };
+    let config = RemoteConfig { url: set.url.clone(), branch: set.branch.clone(), credentials };
+    let port = Arc::new(GitRemote::new(definitions.clone(), config)?);
+    let every = Some(set.every).filter(|every| !every.is_zero());
+    Ok(Some(Remote { port, name: format!("{} ({})", set.url, set.branch), follow: set.follow, every }))
+}
+
 fn models(settings: &Settings, environment: Environment) -> Result<LanguageModels, StartError> {
     Ok(LanguageModels::new(settings.models.clone(), Arc::new(move |reference| resolve(reference, &environment)))?)
 }
@@ -269,6 +295,7 @@ fn api(settings: &Settings, core: Core, metrics: Arc<MetricCollector>, tasks: &T
         tasks: tasks.clone(),
         permits: Arc::new(Semaphore::new(settings.limits.in_flight)),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        definition_bodies: Semaphore::new(DEFINITION_BODIES),
         draining: AtomicBool::new(false),
         openapi: crate::http::openapi_json().into(),
     })

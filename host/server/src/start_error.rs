@@ -19,6 +19,12 @@ pub enum StartError {
     /// A store.
     #[error(transparent)]
     Store(#[from] nexus_state::OpenError),
+    /// The remote of the definitions cannot be one.
+    #[error("`definitions.remote`: {0}")]
+    Remote(#[from] nexus_state::RemoteUrlError),
+    /// The remote's password is not there.
+    #[error("`definitions.remote.password`: there is nothing in {0}")]
+    RemotePassword(String),
     /// The models.
     #[error(transparent)]
     Models(#[from] nexus_llm::LlmError),

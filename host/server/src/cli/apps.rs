@@ -1,8 +1,9 @@
 //! `nexus apps`.
 
 use super::{
-    args::Apps,
+    args::{App, Apps},
     client::{Client, segment},
+    definitions,
     failure::Failure,
     output::Output,
 };
@@ -14,10 +15,11 @@ pub(super) async fn run(command: &Apps, output: Output) -> Result<(), Failure> {
             let list: AppList = Client::new(connection)?.get("/v1/apps").await?;
             if output.json { output.value(&list) } else { show_list(&list, output) }
         }
-        Apps::Show { app, connection } => {
-            let app: AppDetailView = Client::new(connection)?.get(&format!("/v1/apps/{}", segment(app))).await?;
+        Apps::Show(App { name, connection }) => {
+            let app: AppDetailView = Client::new(connection)?.get(&format!("/v1/apps/{}", segment(name))).await?;
             if output.json { output.value(&app) } else { show(&app, output) }
         }
+        command => return definitions::run(command, output).await,
     }
     Ok(())
 }
@@ -35,6 +37,9 @@ fn show(app: &AppDetailView, output: Output) {
     output.line(&format!("{}  {}  revision {}", app.summary.name, app.summary.status, app.summary.revision));
     if !app.summary.description.is_empty() {
         output.line(&app.summary.description);
+    }
+    if let Some(reason) = &app.summary.reason {
+        output.line(reason);
     }
     output.line(&format!("time-out {} ms, {} calls at a time\n", app.timeout_ms, app.concurrency));
     let rows: Vec<_> = app

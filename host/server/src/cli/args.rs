@@ -1,8 +1,14 @@
 //! The command line.
 
+mod apps;
+mod memory;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use apps::{App, Apps, At, Change, Import};
+pub(crate) use memory::{Memory, Remember};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";
 
@@ -34,9 +40,12 @@ pub(crate) enum Command {
     /// See what happened.
     #[command(subcommand)]
     Executions(Executions),
-    /// See applications.
+    /// See and change applications.
     #[command(subcommand)]
     Apps(Apps),
+    /// Read, change and search what applications are to remember.
+    #[command(subcommand)]
+    Memory(Memory),
     /// See the models of the settings and try them, without a server.
     #[command(subcommand)]
     Model(Model),
@@ -45,6 +54,14 @@ pub(crate) enum Command {
     /// Follow and publish events, and see what they trigger.
     #[command(subcommand)]
     Events(super::event_args::Events),
+    /// Begin an application from a template, without a server.
+    New(New),
+    /// List the templates, without a server.
+    #[command(after_help = "Examples:\n  nexus templates\n  nexus templates classify   # what can be set")]
+    Templates {
+        /// Only this one, with its parameters.
+        name: Option<String>,
+    },
 }
 
 /// Where the server is and who asks.
@@ -143,6 +160,24 @@ pub(crate) struct Call {
     pub(crate) stream: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
+}
+
+/// Begin an application from a template, without a server.
+///
+/// Writes its files into a new folder and checks them. `nexus templates NAME` shows what can be set.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nexus new classify --set name=support\n  nexus new extract --set name=invoices --set model=large --dir apps/invoices\n  nexus new summarise --set 'reader=a board member' --set points=3"
+)]
+pub(crate) struct New {
+    /// The template.
+    pub(crate) template: String,
+    /// A parameter: YAML, or else text; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<(String, String)>,
+    /// The folder [default: the application's name].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -244,22 +279,6 @@ pub(crate) enum Executions {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Apps {
-    /// List applications.
-    List {
-        #[command(flatten)]
-        connection: Connection,
-    },
-    /// Show one application and its operations.
-    Show {
-        /// The application.
-        app: String,
-        #[command(flatten)]
-        connection: Connection,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Model {
     /// List the models: provider, price and its date, whether the key is there.
     #[command(after_help = "Examples:\n  nexus model list\n  nexus model list --config /etc/nexus.yaml --json")]
@@ -338,7 +357,7 @@ fn at_one_time(text: &str) -> Result<usize, String> {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (path, value) = text.split_once('=').ok_or("write it as SETTING=VALUE, as in `limits.drain=10s`")?;
+    let (path, value) = text.split_once('=').ok_or("write it as NAME=VALUE, as in `limits.drain=10s`")?;
     Ok((path.to_owned(), value.to_owned()))
 }
 

@@ -55,7 +55,7 @@ pub(super) fn micros(micros: u64) -> String {
     }
 }
 
-/// JSON that is given as it is, as `@` and a file, or as `-` for standard input.
+/// A text itself, a file's after `@`, or standard input for `-`.
 pub(super) fn input(text: &str) -> Result<Vec<u8>, Failure> {
     if text == "-" {
         let mut stdin = std::io::stdin();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{args::Connection, failure::Failure};
@@ -60,6 +60,22 @@ impl Client {
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         self.read(self.send(self.request(Method::POST, path).json(body)).await?).await
+    }
+
+    /// Changes what is there, under a condition as `If-Match: *`.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        condition: (header::HeaderName, String),
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, Failure> {
+        let request = self.request(method, path).header(condition.0, condition.1);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        self.read(self.send(request).await?).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {

@@ -36,6 +36,12 @@ pub(crate) enum Failure {
         #[source]
         source: std::io::Error,
     },
+    #[error("`{}` cannot be written", .path.display())]
+    Unwritable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Settings(#[from] SettingsError),
@@ -110,13 +116,16 @@ struct Shown<'a>(&'a Problem);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Problem { title, detail, violations, instance, .. } = self.0;
+        let Problem { title, detail, violations, faults, instance, .. } = self.0;
         write!(f, "{title}: {detail}")?;
         if violations.len() > 1 {
             for violation in violations {
                 let path = if violation.path.is_empty() { "/" } else { &violation.path };
                 write!(f, "\n{path}: {}", violation.message)?;
             }
+        }
+        for fault in faults.iter().filter(|_| faults.len() > 1) {
+            write!(f, "\n{fault}")?;
         }
         instance.as_deref().map_or(Ok(()), |instance| write!(f, "\n{instance}"))
     }

@@ -5,17 +5,20 @@ mod args;
 mod call;
 mod check;
 mod client;
+mod definitions;
 mod event_args;
 mod events;
 mod executions;
 mod failure;
 mod jit;
 mod key;
+mod memory;
 mod model;
 pub(crate) mod output;
 mod record;
 mod serve;
 mod sse;
+mod templates;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -53,6 +56,8 @@ fn dispatch(command: Command, output: Output, environment: Environment) -> Resul
     match command {
         Command::Check(check) => check::run(&check, output, &environment),
         Command::Serve(serve) => serve::run(&serve, output, environment),
+        Command::New(new) => templates::new(&new, output),
+        Command::Templates { name } => templates::list(name.as_deref(), output),
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment)),
         Command::Record(record) => current_thread()?.block_on(record::run(&record, output, environment)),
         command => current_thread()?.block_on(ask(command, output)),
@@ -71,6 +76,12 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Executions(executions) => executions::run(&executions, output).await,
         Command::Apps(apps) => apps::run(&apps, output).await,
         Command::Events(events) => events::run(&events, output).await,
-        Command::Check(_) | Command::Serve(_) | Command::Model(_) | Command::Record(_) => Ok(()),
+        Command::Memory(memory) => memory::run(&memory, output).await,
+        Command::Check(_)
+        | Command::Serve(_)
+        | Command::Model(_)
+        | Command::Record(_)
+        | Command::New(_)
+        | Command::Templates { .. } => Ok(()),
     }
 }

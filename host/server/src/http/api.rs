@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) permits: Arc<Semaphore>,
     /// Places of readers that follow events; they hold none of the others.
     pub(crate) followers: Arc<Semaphore>,
+    /// Bodies of definitions that may be in memory at one time.
+    pub(crate) definition_bodies: Semaphore,
     pub(crate) draining: AtomicBool,
     pub(crate) openapi: Bytes,
 }
@@ -163,6 +165,11 @@ impl Caller {
     /// The id of the caller's key.
     pub(crate) fn key_id(&self) -> &str {
         &self.principal.key_id
+    }
+
+    /// The name of the caller's key.
+    pub(crate) fn name(&self) -> &str {
+        &self.principal.name
     }
 
     pub(crate) fn may(&self, verb: Verb, app: &AppName) -> bool {

@@ -1,6 +1,6 @@
 //! `GET /v1/apps` and `GET /v1/apps/{app}`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 use nexus_core::{AppDetail, AppStatus, AppSummary, OperationDetail};
 use nexus_definitions::Fault;
 use nexus_model::{Optimize, OptimizeMode};
@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 
 use super::{
     api::{Api, Caller, Verb},
+    definitions::etag,
     error,
     params::Named,
     problem::Problem,
 };
 
 /// One fault of a definition, and where it is.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FaultView {
     /// The file's path within the application's folder.
     #[schema(example = "app.yaml")]
@@ -54,6 +55,16 @@ impl From<Fault> for FaultView {
     }
 }
 
+impl std::fmt::Display for FaultView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        if !self.expected.is_empty() {
+            write!(f, "; expected {}", self.expected)?;
+        }
+        self.nearest.as_ref().map_or(Ok(()), |nearest| write!(f, "; did you mean `{nearest}`?"))
+    }
+}
+
 /// An application in a list.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AppView {
@@ -64,9 +75,15 @@ pub struct AppView {
     pub description: String,
     /// The revision that serves, or the faulty one where nothing does.
     pub revision: String,
-    /// `active`; `degraded`: the newest revision has faults and an older one serves; `error`: nothing serves.
+    /// `active`; `inactive`: taken out of service, calls get 409; `degraded`: the newest revision has faults and an
+    /// older one serves; `error`: nothing serves.
     #[schema(example = "active")]
     pub status: String,
+    /// Why, where it is not simply active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The newest revision, which a change must name: not `revision` where the newest has faults.
+    pub newest: String,
     /// What is wrong with the newest revision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultView>,
@@ -82,10 +99,13 @@ impl From<AppSummary> for AppView {
             revision: app.revision.to_string(),
             status: match app.status {
                 AppStatus::Active => "active",
+                AppStatus::Inactive => "inactive",
                 AppStatus::Degraded => "degraded",
                 AppStatus::Error => "error",
             }
             .to_owned(),
+            reason: app.reason,
+            newest: app.newest.to_string(),
             faults: app.faults.into_iter().map(Into::into).collect(),
             operations: app.operations.iter().map(ToString::to_string).collect(),
         }
@@ -208,7 +228,9 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Json<AppList
     get, path = "/v1/apps/{app}", tag = "applications", operation_id = "get_app",
     params(("app" = String, Path, description = "The application", example = "order-desk")),
     responses(
-        (status = 200, body = AppDetailView, description = "The application"),
+        (status = 200, body = AppDetailView, description = "The application", headers(
+            ("etag" = String, description = "The newest revision, for `If-Match`"),
+        )),
         (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
@@ -220,7 +242,8 @@ pub(crate) async fn get(
     State(api): State<Api>,
     caller: Caller,
     Named(app): Named<String>,
-) -> Result<Json<AppDetailView>, Problem> {
+) -> Result<(HeaderMap, Json<AppDetailView>), Problem> {
     api.permit(&caller, Verb::Read, &app)?;
-    api.core.registry.app(&app).map(|app| Json(app.into())).ok_or_else(|| error::unknown_app(&app, None))
+    let detail = api.core.registry.app(&app).ok_or_else(|| error::unknown_app(&app, None))?;
+    Ok((etag(&detail.summary.newest), Json(detail.into())))
 }

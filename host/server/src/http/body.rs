@@ -17,45 +17,74 @@ use super::{api::Api, error, problem::Problem};
 const DISCARD_FACTOR: usize = 4;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
+/// How large a body may be, and the setting that says so.
+#[derive(Clone, Copy)]
+struct Bound {
+    bytes: usize,
+    setting: &'static str,
+}
+
 /// The body of a request that says that it is plain JSON, as it came.
 pub(crate) async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    read_if(api, headers, body, |headers| check_coding(headers).and_then(|()| check_type(headers))).await
+    let bound = Bound { bytes: api.limits.body_bytes, setting: "limits.body_bytes" };
+    read_within(api, headers, body, bound, check_json(headers)).await
+}
+
+/// The body of a request that brings a file of a definition, whatever its type.
+pub(crate) async fn read_file(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    read_within(api, headers, body, definition(api), check_coding(headers)).await
 }
 
 /// The body of a request of any media type, as it came.
 pub(crate) async fn read_any(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    read_if(api, headers, body, check_coding).await
+    let bound = Bound { bytes: api.limits.body_bytes, setting: "limits.body_bytes" };
+    read_within(api, headers, body, bound, check_coding(headers)).await
 }
 
-async fn read_if(
+/// The body of a request that brings definitions in JSON.
+pub(crate) async fn read_definitions<T: DeserializeOwned>(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
+    let bytes = read_within(api, headers, body, definition(api), check_json(headers)).await?;
+    serde_json::from_slice(&bytes).map_err(|error| error::invalid_json(error.to_string()))
+}
+
+fn definition(api: &Api) -> Bound {
+    Bound { bytes: api.limits.definition_bytes, setting: "limits.definition_bytes" }
+}
+
+async fn read_within(
     api: &Api,
     headers: &HeaderMap,
     mut body: Body,
-    check: impl FnOnce(&HeaderMap) -> Result<(), Problem>,
+    bound: Bound,
+    checked: Result<(), Problem>,
 ) -> Result<Bytes, Problem> {
-    let limits = &api.limits;
+    let time = api.limits.body_timeout;
     let read = async {
-        check(headers)?;
-        check_length(&body, limits.body_bytes)?;
-        let all = tokio::time::timeout(limits.body_timeout, collect(&mut body, limits.body_bytes)).await;
-        all.unwrap_or_else(|_| Err(error::body_timeout(limits.body_timeout)))
+        checked?;
+        check_length(&body, bound)?;
+        let all = tokio::time::timeout(time, collect(&mut body, bound)).await;
+        all.unwrap_or_else(|_| Err(error::body_timeout(time)))
     };
     let read = read.await;
     // Who asks first (RFC 9110, 10.1.1) has its answer now, and nothing was sent yet.
     if read.is_err() && !body.is_end_stream() && !headers.contains_key(header::EXPECT) {
-        discard(api, body);
+        discard(api, body, bound);
     }
     read
 }
 
 /// A body that comes in one piece, as most do, is not copied.
-async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(body: &mut Body, bound: Bound) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| error::body_broken())?.into_data() else { continue };
-        if first.len() + all.len() + piece.len() > limit {
-            return Err(error::body_too_large(limit));
+        if first.len() + all.len() + piece.len() > bound.bytes {
+            return Err(error::body_too_large(bound.bytes, bound.setting));
         }
         if first.is_empty() && all.is_empty() {
             first = piece;
@@ -83,7 +112,8 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    check_coding(headers)?;
     match headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) {
         Some(Ok(value)) if is_json(value) => Ok(()),
         Some(_) => Err(error::unsupported_media_type("the `Content-Type` is not JSON")),
@@ -100,18 +130,18 @@ fn is_json(content_type: &str) -> bool {
             && essence.as_bytes()[essence.len() - 5..].eq_ignore_ascii_case(b"+json"))
 }
 
-fn check_length(body: &Body, limit: usize) -> Result<(), Problem> {
+fn check_length(body: &Body, bound: Bound) -> Result<(), Problem> {
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if told > limit { Err(error::body_too_large(limit)) } else { Ok(()) }
+    if told > bound.bytes { Err(error::body_too_large(bound.bytes, bound.setting)) } else { Ok(()) }
 }
 
-fn discard(api: &Api, body: Body) {
-    let bound = api.limits.body_bytes.saturating_mul(DISCARD_FACTOR);
-    if check_length(&body, bound).is_err() {
+fn discard(api: &Api, body: Body, bound: Bound) {
+    let bytes = bound.bytes.saturating_mul(DISCARD_FACTOR);
+    if check_length(&body, Bound { bytes, ..bound }).is_err() {
         return;
     }
     api.tasks.spawn(async move {
-        let mut body = std::pin::pin!(Limited::new(body, bound));
+        let mut body = std::pin::pin!(Limited::new(body, bytes));
         let read_on = async { while let Some(Ok(_)) = body.frame().await {} };
         // Whether all of it came is of no interest.
         let _ = tokio::time::timeout(DISCARD_TIME, read_on).await;

@@ -1,11 +1,17 @@
 //! The one place where errors become HTTP. What a caller sees is not what the log sees: a store's or a repository's
 //! reasons go to the log only.
 
+mod definitions;
+
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use nexus_core::{CallError, CallErrorKind, HookError, KeyError, OracleError, PublishError, Scope};
 use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
+
+pub(crate) use definitions::{
+    app_inactive, file_refused, invalid_document, invalid_name, unknown_document, unknown_template,
+};
 
 use super::problem::{Problem, ViolationView};
 
@@ -24,6 +30,7 @@ impl From<CallError> for Problem {
 fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
     match kind {
         CallErrorKind::UnknownApp { name, nearest } => unknown_app(&name, nearest.as_deref()),
+        CallErrorKind::Inactive { app, reason } => app_inactive(&app, &reason),
         CallErrorKind::UnknownOperation { app, name, nearest } => unknown_operation(&app, &name, nearest.as_deref()),
         CallErrorKind::InvalidJson { detail } => {
             Problem::new(StatusCode::BAD_REQUEST, code, "The body is not JSON", detail)
@@ -263,10 +270,10 @@ pub(crate) fn draining() -> Problem {
     .retry_after(BUSY_WAIT)
 }
 
-pub(crate) fn body_too_large(limit: usize) -> Problem {
+pub(crate) fn body_too_large(limit: usize, setting: &str) -> Problem {
     let detail = format!("a body may have {limit} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large", detail)
-        .hint("the setting is `limits.body_bytes`")
+        .hint(format!("the setting is `{setting}`"))
 }
 
 pub(crate) fn body_timeout(limit: Duration) -> Problem {

@@ -5,6 +5,7 @@ mod apps;
 mod body;
 mod cloud_events;
 mod dead_letters;
+mod definitions;
 mod error;
 mod events;
 mod execute;
@@ -14,21 +15,29 @@ mod health;
 mod hooks;
 mod keys;
 mod local;
+mod memory;
 mod optimization;
 mod params;
 mod problem;
 mod service;
 mod stream;
+mod templates;
 mod trace_context;
 mod triggers;
 
 pub use apps::{AppDetailView, AppList, AppView, FaultView, OperationView, OptimizeView};
 pub use dead_letters::{DeadLetterList, DeadLetterView};
+pub use definitions::{
+    AppFiles, AuthorView, ChangeView, DeactivateBody, DiffView, EncodedBytes, FileContent, FileDiffView, HistoryView,
+    MovedView, NewApp, PutApp, RestoreBody, WrittenView,
+};
 pub use events::PublishedView;
 pub use executions::{AnsweredByView, CauseView, ExecutionList, ExecutionView, UsageView};
 pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody};
+pub use memory::{DocumentView, HitList, HitView, MemoryView, RememberedView};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
 pub use problem::{Problem, ViolationView};
+pub use templates::{FromTemplate, TemplateList, TemplateView};
 pub use triggers::{TriggerList, TriggerView};
 
 use axum::{Router, http::Method};
@@ -55,8 +64,9 @@ pub(crate) use service::Door;
     tags(
         (name = "operations", description = "Run operations"),
         (name = "executions", description = "See what happened"),
-        (name = "applications", description = "See definitions"),
+        (name = "applications", description = "See and change definitions"),
         (name = "events", description = "Publish and follow events, and see what they trigger"),
+        (name = "memory", description = "Read, change and search what applications are to remember"),
         (name = "optimization", description = "See and steer how code takes over from the model"),
         (name = "keys", description = "Make and revoke API keys"),
         (name = "server", description = "Ask the server about itself"),
@@ -79,12 +89,34 @@ impl Modify for KeyScheme {
 
 /// All routes, and what they are to the outside: written down in one place, so that neither can lack what the other has.
 fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    let (router, mut description) = undescribed_rests();
+    // `{*path}` is how the router writes a parameter that takes the rest of the path; OpenAPI has no such thing.
+    let paths = std::mem::take(&mut description.paths.paths);
+    description.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    (router, description)
+}
+
+fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(execute::execute))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
-        .routes(routes!(apps::list))
-        .routes(routes!(apps::get))
+        .routes(routes!(apps::list, definitions::apps::create))
+        .routes(routes!(memory::list))
+        .routes(routes!(memory::search))
+        .routes(routes!(memory::read, memory::write, memory::append, memory::remove))
+        .routes(routes!(templates::list))
+        .routes(routes!(templates::create))
+        .routes(routes!(apps::get, definitions::apps::put, definitions::apps::delete))
+        .routes(routes!(definitions::apps::export))
+        .routes(routes!(definitions::files::get_file, definitions::files::put_file, definitions::files::delete_file))
+        .routes(routes!(definitions::history::history))
+        .routes(routes!(definitions::history::diff))
+        .routes(routes!(definitions::history::restore))
+        .routes(routes!(definitions::lifecycle::activate))
+        .routes(routes!(definitions::lifecycle::deactivate))
+        .routes(routes!(definitions::remote::push))
+        .routes(routes!(definitions::remote::fetch))
         .routes(routes!(events::follow, events::publish))
         .routes(routes!(hooks::receive))
         .routes(routes!(triggers::list))

@@ -11,7 +11,7 @@ use nexus_model::ExecutionId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::headers;
+use super::{apps::FaultView, headers};
 
 /// One place where a value breaks its schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,6 +52,12 @@ pub struct Problem {
     /// Where the input, or the answer, breaks its schema.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<ViolationView>,
+    /// What is wrong with a definition, each fault with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultView>,
+    /// The application's present revision, where a change named another or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Seconds to wait before another try; also the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -74,6 +80,8 @@ impl Problem {
             code,
             hint: None,
             violations: Vec::new(),
+            faults: Vec::new(),
+            revision: None,
             retry_after: None,
         }
     }

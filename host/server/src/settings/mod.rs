@@ -1,5 +1,6 @@
 //! What an operator can set: one struct per concern, all with defaults.
 
+mod definitions;
 pub mod duration;
 mod load;
 mod models;
@@ -17,6 +18,7 @@ use nexus_llm::ModelSettings;
 pub use nexus_signals::{EventsConfig, LogFormat};
 use serde::{Deserialize, Serialize};
 
+pub use definitions::{DefinitionSettings, RemoteSettings};
 pub use load::{Override, SettingsError, Sources};
 pub use secrets::SecretSettings;
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub metrics_open: bool,
     /// A folder of applications that is imported at the start and again on change.
     pub apps: Option<PathBuf>,
+    /// Where definitions are kept, and what they are kept in step with.
+    pub definitions: DefinitionSettings,
     /// Models, under the aliases that prompts use.
     #[serde(serialize_with = "models::serialize")]
     pub models: BTreeMap<String, ModelSettings>,
@@ -62,6 +66,7 @@ impl Default for Settings {
             insecure_local: false,
             metrics_open: false,
             apps: None,
+            definitions: DefinitionSettings::default(),
             models: BTreeMap::new(),
             limits: LimitSettings::default(),
             oracle: OracleConfig::default(),
@@ -93,7 +98,12 @@ impl Settings {
                 self.insecure_local && !self.listen.ip().is_loopback(),
                 "`insecure_local` needs a loopback address in `listen`",
             ),
+            (
+                self.apps.is_some() && self.definitions.remote.as_ref().is_some_and(|remote| remote.follow),
+                "`apps` is imported and `definitions.remote.follow` takes changes from elsewhere: set one of them",
+            ),
             (limits.body_bytes == 0, "`limits.body_bytes` must be more than 0"),
+            (limits.definition_bytes == 0, "`limits.definition_bytes` must be more than 0"),
             (limits.in_flight == 0, "`limits.in_flight` must be more than 0"),
             (limits.in_flight > tokio::sync::Semaphore::MAX_PERMITS >> 8, "`limits.in_flight` is too large"),
             (limits.connections == 0, "`limits.connections` must be more than 0"),
@@ -118,6 +128,8 @@ impl Settings {
 pub struct LimitSettings {
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// The largest body that brings definitions, in bytes; four of them are read at one time.
+    pub definition_bytes: usize,
     /// Requests that may be in flight at one time; more are turned away with 503 before any work is done.
     pub in_flight: usize,
     /// Connections that may be open at one time; more wait.
@@ -137,6 +149,7 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
+            definition_bytes: 16 << 20,
             in_flight: 1024,
             connections: 4096,
             header_timeout: Duration::from_secs(10),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod applications;
+mod definitions;
 mod describe;
 mod drain;
 mod errors;
@@ -11,9 +12,12 @@ mod fallback;
 mod keys;
 mod limits;
 mod local;
+mod memory;
 mod optimization;
 mod program;
 mod record;
+mod replicas;
 mod restart;
 mod stream;
 mod support;
+mod templates;

@@ -1,0 +1,56 @@
+//! Where definitions are kept, and what they are kept in step with.
+
+use std::{path::PathBuf, time::Duration};
+
+use nexus_llm::KeyReference;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::json;
+
+use super::duration;
+
+/// Where definitions are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DefinitionSettings {
+    /// The bare repository; `definitions.git` in the data directory if left out. Several hosts may share one.
+    pub repository: Option<PathBuf>,
+    /// A repository elsewhere that it is kept in step with.
+    pub remote: Option<RemoteSettings>,
+}
+
+/// A repository elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteSettings {
+    /// A path, or `file://`, `git://` or `http://`.
+    pub url: String,
+    /// The remote's branch.
+    #[serde(default = "main")]
+    pub branch: String,
+    /// The user's name, for `http://`.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Where the password or token is.
+    #[serde(default, serialize_with = "reference")]
+    pub password: Option<KeyReference>,
+    /// Time between two looks; zero: only by hand.
+    #[serde(default, with = "duration")]
+    pub every: Duration,
+    /// Only take definitions from there, and refuse to change them here.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+fn main() -> String {
+    "main".to_owned()
+}
+
+/// A reference is shown; what it leads to is never part of the settings.
+#[expect(clippy::ref_option, reason = "what serde calls")]
+fn reference<S: Serializer>(reference: &Option<KeyReference>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = reference.as_ref().map(|reference| match reference {
+        KeyReference::Env(name) => json!({ "env": name }),
+        KeyReference::File(path) => json!({ "file": path }),
+    });
+    shown.serialize(serializer)
+}
