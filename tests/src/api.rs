@@ -102,6 +102,16 @@ impl Api {
         read(request.call().with_context(|| format!("GET {path}"))?, begin)
     }
 
+    /// `PUT` of a file's bytes, under the condition `If-Match`.
+    pub fn put(&self, path: &str, condition: &str, body: &[u8]) -> Result<Reply> {
+        let begin = Instant::now();
+        let mut request = self.agent.put(format!("{}{path}", self.base)).header("if-match", condition);
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        read(request.send(body).with_context(|| format!("PUT {path}"))?, begin)
+    }
+
     /// `POST` of JSON bytes, which need not be JSON.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Reply> {
         self.post_as(path, "application/json", body)

@@ -136,6 +136,13 @@ impl House {
         Ok(Self { options, data, replay, nexus, api, key })
     }
 
+    /// Kills the server in whatever it does (SIGKILL).
+    pub fn kill(self) -> Fallen {
+        let Self { options, data, replay, nexus, key, .. } = self;
+        drop(nexus);
+        Fallen { options, data, replay, key }
+    }
+
     /// As [`House::restart`], but the applications are what the data folder has; no plain folder is watched.
     pub fn restart_without_apps(mut self) -> Result<Self> {
         self.options.apps = None;
@@ -145,6 +152,29 @@ impl House {
     /// Ends both, the server after it has drained.
     pub fn stop(self) -> Result<()> {
         self.nexus.stop(STOP)
+    }
+}
+
+/// A house whose server was killed.
+pub struct Fallen {
+    options: HouseOptions,
+    data: PathBuf,
+    replay: Program,
+    key: String,
+}
+
+impl Fallen {
+    /// Where the server kept its state.
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    /// Starts the server again on what it left.
+    pub fn start(self) -> Result<House> {
+        let Self { options, data, replay, key } = self;
+        let nexus = start_nexus(&options, &data)?;
+        let api = Api::new(nexus.said("listening")?, Some(&key));
+        Ok(House { options, data, replay, nexus, api, key })
     }
 }
 

@@ -1,6 +1,8 @@
 //! `cargo xtask soak`.
 
 mod events;
+mod fsync;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -16,7 +18,10 @@ use crate::{build, out, test, workspace::Workspace};
 Examples:
   cargo xtask soak               20 rounds
   cargo xtask soak --rounds 200  over night
-  cargo xtask soak events        a million events, a hundred killed servers"
+  cargo xtask soak events        a million events, a hundred killed servers
+  cargo xtask soak kills         1,000 kills of the stores and of the server
+  cargo xtask soak writers       16 writers of one file, 200 times each
+  cargo xtask soak fsync         that a write is on the disk before it is acknowledged"
 )]
 pub(crate) struct Arguments {
     /// Rounds of all tests with hostile input.
@@ -30,21 +35,55 @@ pub(crate) struct Arguments {
 enum What {
     /// Publishes events while the server is killed again and again: none is lost, and each has its effect once.
     Events(events::Arguments),
+    /// Kills the stores, and the server under HTTP writes, and looks whether anything acknowledged is lost.
+    Kills {
+        /// Kills of each.
+        #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+        times: u32,
+    },
+    /// Lets 16 writers change one file by compare-and-set, and looks whether a change is lost.
+    Writers {
+        /// How often each writes.
+        #[arg(long, default_value_t = 200, value_name = "NUMBER")]
+        times: u32,
+    },
+    /// Watches the system calls of one HTTP write. Needs `strace`.
+    Fsync,
 }
 
-/// Runs the tests with hostile input again and again, and stops at the first round that fails.
+/// Runs a proof, or the tests with hostile input again and again.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     build::run(workspace)?;
-    if let Some(What::Events(arguments)) = &arguments.what {
-        return events::run(workspace, arguments);
+    match &arguments.what {
+        None => hostile(workspace, arguments.rounds),
+        Some(What::Events(arguments)) => events::run(workspace, arguments),
+        Some(What::Kills { times }) => kills(workspace, *times),
+        Some(What::Writers { times }) => writers(workspace, *times),
+        Some(What::Fsync) => fsync::run(workspace),
     }
+}
+
+/// Stops at the first round that fails.
+fn hostile(workspace: &Workspace, rounds: u32) -> Result<ExitCode> {
     let mut tally = test::Tally::default();
-    for round in 1..=arguments.rounds {
-        out::step("soak", &format!("round {round} of {}", arguments.rounds));
+    for round in 1..=rounds {
+        out::step("soak", &format!("round {round} of {rounds}"));
         tally += test::stream(&mut workspace.cargo(["test", "--release", "--no-fail-fast", "--", "hostile"]))?;
         if tally.has_failed() {
             break;
         }
     }
     Ok(tally.conclude())
+}
+
+fn kills(workspace: &Workspace, times: u32) -> Result<ExitCode> {
+    out::step("soak", &format!("{times} kills of each store and of the server"));
+    let mut command = workspace.cargo(["test", "--release", "--no-fail-fast", "--", "killed", "--nocapture"]);
+    Ok(test::stream(command.env("NEXUS_TEST_KILLS", times.to_string()))?.conclude())
+}
+
+fn writers(workspace: &Workspace, times: u32) -> Result<ExitCode> {
+    out::step("soak", &format!("16 writers of one file, {times} times each"));
+    let mut command = workspace.cargo(["test", "--release", "--", "sixteen_writers", "--nocapture"]);
+    Ok(test::stream(command.env("NEXUS_TEST_ROUNDS", times.to_string()))?.conclude())
 }
