@@ -82,7 +82,8 @@ impl Effects {
         // The first delivery is not written down: that costs, and most events need no second one.
         let delivery = if work.begun_before { self.count(&work.id).await? } else { 1 };
         if delivery > retry::MOST_DELIVERIES {
-            let failure = Failure::new("interrupted", "the host ended each time while this event was worked on");
+            let failure =
+                Failure::new("interrupted", "the host ended while this event was worked on for the last time");
             return self.put_aside(work, &key, delivery - 1, failure).await;
         }
         let failure = match self.call(work, &key, delivery).await? {

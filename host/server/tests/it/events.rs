@@ -246,3 +246,53 @@ async fn events_are_followed_and_gone_on_with() {
     assert!(host.stop().await, "readers do not hold up a server that stops");
     assert!(again.chunk().await.unwrap_or(None).is_none());
 }
+
+/// What `nexus events …` says, as JSON, and its exit code.
+fn nexus(url: &str, key: &str, arguments: &[&str]) -> (Value, Option<i32>) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nexus"));
+    command.env_clear().env("NEXUS_URL", url).env("NEXUS_KEY", key);
+    let output = command.args(["--json", "events"]).args(arguments).output().unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap_or_default(), output.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_publishes_follows_and_shows_what_was_put_aside() {
+    let host = triggered().await;
+    let (url, key) = (host.url(), host.admin.clone());
+    tokio::task::spawn_blocking(move || command_line(&url, &key)).await.unwrap();
+    drop(host);
+}
+
+fn command_line(url: &str, key: &str) {
+    let nexus = |arguments: &[&str]| nexus(url, key, arguments);
+    let data = r#"{"text": 7}"#;
+    let event =
+        ["publish", "echo-desk", "--type", "mail.received", "--subject", "inbox/1", "--id", "cli-1", "--data", data];
+    let (published, code) = nexus(&event);
+    assert_eq!((&published["id"], code), (&json!("cli-1"), Some(0)));
+    let (triggers, _) = nexus(&["triggers", "echo-desk"]);
+    assert_eq!(triggers["triggers"][0]["name"], "on-mail");
+
+    let letters = || nexus(&["dead-letters", "list", "echo-desk"]).0["dead_letters"].as_array().unwrap().clone();
+    let first = (0..500).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        letters().first().cloned()
+    });
+    let first = first.unwrap();
+    assert_eq!(first["event"]["id"], "cli-1");
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(nexus(&["dead-letters", "show", "echo-desk", id]), (first.clone(), Some(0)));
+    assert_eq!(nexus(&["dead-letters", "redrive", "echo-desk", id]).1, Some(0));
+    assert_eq!(nexus(&["dead-letters", "discard", "echo-desk", id]).1, Some(1), "it is gone");
+
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nexus"));
+    command.env_clear().env("NEXUS_URL", url).env("NEXUS_KEY", key).stdout(std::process::Stdio::piped());
+    let follow = ["--json", "events", "follow", "--app", "echo-desk", "--type", "mail.", "--after", "echo-desk:0"];
+    let mut child = command.args(follow).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let told: Vec<Value> = lines.take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((&told[0]["kind"], &told[1]["data"]["event"]["id"]), (&json!("gap"), &json!("cli-1")));
+    assert!(told[1]["id"].as_str().unwrap().starts_with("echo-desk:"));
+}
