@@ -1,6 +1,6 @@
 //! A repository elsewhere, kept in step by fast-forward only.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use git2::{
@@ -8,6 +8,7 @@ use git2::{
 };
 use nexus_model::{DefinitionError, DefinitionRemote, Moved, RemoteError};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     GitDefinitions, MAIN,
@@ -19,6 +20,8 @@ use super::{
 
 /// Where the remote's branch is kept here, to compare with. No branch: nobody works on it.
 const SEEN: &str = "refs/nexus/remote";
+/// How long a push or a fetch waits for the one before it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which remote, and as whom.
 #[derive(Debug, Clone)]
@@ -85,26 +88,46 @@ fn is_local(authority: &str) -> bool {
 pub struct GitRemote {
     definitions: GitDefinitions,
     config: Arc<RemoteConfig>,
+    /// One at a time: a remote that hangs must not take the places of those who read and write definitions.
+    turn: Arc<Semaphore>,
 }
 
 impl GitRemote {
     /// A remote that has not been looked at yet.
     pub fn new(definitions: GitDefinitions, config: RemoteConfig) -> Result<Self, RemoteUrlError> {
         config.check()?;
-        Ok(Self { definitions, config: Arc::new(config) })
+        Ok(Self { definitions, config: Arc::new(config), turn: Arc::new(Semaphore::new(1)) })
     }
 }
 
 #[async_trait]
 impl DefinitionRemote for GitRemote {
     async fn push(&self) -> Result<Moved, RemoteError> {
-        let config = Arc::clone(&self.config);
-        self.definitions.blocking(move |repository, _| push(repository, &config)).await
+        let (config, turn) = (Arc::clone(&self.config), self.turn().await?);
+        let work = move |repository: &Repository, _: &WriteLock| {
+            let _turn = turn;
+            push(repository, &config)
+        };
+        self.definitions.blocking(work).await
     }
 
     async fn fetch(&self) -> Result<Moved, RemoteError> {
-        let config = Arc::clone(&self.config);
-        self.definitions.blocking(move |repository, writing| fetch(repository, writing, &config)).await
+        let (config, turn) = (Arc::clone(&self.config), self.turn().await?);
+        let work = move |repository: &Repository, writing: &WriteLock| {
+            let _turn = turn;
+            fetch(repository, writing, &config)
+        };
+        self.definitions.blocking(work).await
+    }
+}
+
+impl GitRemote {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, RemoteError> {
+        let waited = tokio::time::timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
+        match waited {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(RemoteError::Unreachable("it is still busy with what was asked before".to_owned())),
+        }
     }
 }
 
