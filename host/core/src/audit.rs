@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexus_model::{GenerateRequest, ModelProvider, Origin, canonical_json};
+use nexus_model::{Budget, GenerateRequest, Origin, canonical_json};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    budget::{Budgets, Payer},
     registry::OperationEntry,
     router::{keep_trace, request},
     traces::TraceBook,
@@ -23,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Compares component answers with the model's, in the background, never in a caller's way.
 pub(crate) struct Auditor {
-    models: Arc<dyn ModelProvider>,
+    budgets: Arc<Budgets>,
     traces: Arc<TraceBook>,
     tracker: TaskTracker,
     cancel: CancellationToken,
@@ -32,38 +33,46 @@ pub(crate) struct Auditor {
 
 impl Auditor {
     pub(crate) fn new(
-        models: Arc<dyn ModelProvider>,
+        budgets: Arc<Budgets>,
         traces: Arc<TraceBook>,
         tracker: TaskTracker,
         cancel: CancellationToken,
     ) -> Self {
-        Self { models, traces, tracker, cancel, permits: Arc::new(Semaphore::new(AT_ONE_TIME)) }
+        Self { budgets, traces, tracker, cancel, permits: Arc::new(Semaphore::new(AT_ONE_TIME)) }
     }
 
     /// Asks the model about `input` and counts whether it agrees with `output`.
-    pub(crate) fn ask_again(&self, entry: &Arc<OperationEntry>, input: &Value, output: &Value) {
+    pub(crate) fn ask_again(&self, budget: Budget, entry: &Arc<OperationEntry>, input: &Value, output: &Value) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
-        let (models, traces) = (Arc::clone(&self.models), Arc::clone(&self.traces));
+        let (budgets, traces) = (Arc::clone(&self.budgets), Arc::clone(&self.traces));
         let (entry, input, output) = (Arc::clone(entry), input.clone(), output.clone());
         let cancelled = self.cancel.clone().cancelled_owned();
         self.tracker.spawn(async move {
             let _permit = permit;
             tokio::select! {
                 () = cancelled => {}
-                () = audit(models.as_ref(), &traces, &entry, &input, &output) => {}
+                () = audit(&budgets, budget, &traces, &entry, &input, &output) => {}
             }
         });
     }
 }
 
-async fn audit(models: &dyn ModelProvider, traces: &TraceBook, entry: &OperationEntry, input: &Value, output: &Value) {
+async fn audit(
+    budgets: &Budgets,
+    budget: Budget,
+    traces: &TraceBook,
+    entry: &OperationEntry,
+    input: &Value,
+    output: &Value,
+) {
     let request = match request(entry, input, TIMEOUT) {
         // Whether another model agrees says nothing about this code.
         Ok(request) => GenerateRequest { fallback: false, ..request },
         Err(error) => return tracing::warn!(operation = %entry.reference, error, "an audit could not be asked"),
     };
     let asked = Instant::now();
-    match models.generate(&request, None).await {
+    let payer = Payer { app: &entry.reference.app, budget, execution: false };
+    match budgets.generate(payer, &request, None).await {
         Ok(generation) => {
             let agreed = canonical_json(&generation.value) == canonical_json(output);
             entry.code.live().add(agreed);

@@ -1,16 +1,28 @@
 //! API keys: `nxs_` + id + `_` + 256 random bits + checksum. Shown once; only an HMAC is kept.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use nexus_model::{AppName, Durability, Key, RuntimeStore, StoreError, Write, sha256_hex};
+use nexus_model::{Durability, Key, RuntimeStore, StoreError, Write, sha256_hex};
 use rand::RngCore;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
-use crate::secret::{MasterKey, mac};
+use crate::{
+    rates::Rate,
+    scope::{Principal, Scope},
+    secret::{MasterKey, mac},
+};
 
 const PREFIX: &str = "nxs_";
 const ID_DIGITS: usize = 16;
@@ -18,127 +30,10 @@ const SECRET_DIGITS: usize = 64;
 const CHECKSUM_DIGITS: usize = 8;
 /// Keys that one host keeps at the most.
 const MAX_KEYS: usize = 10_000;
-
-/// One application or all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// Every application, also those that are not there yet.
-    All,
-    /// This one.
-    App(AppName),
-}
-
-impl Target {
-    fn covers(&self, other: &Self) -> bool {
-        self == &Self::All || self == other
-    }
-}
-
-/// What a key may do, written `admin` or `apps:<app or *>:<invoke|read|write>`. Unknown means no.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Scope {
-    /// Everything, keys included.
-    Admin,
-    /// Call operations.
-    Invoke(Target),
-    /// See definitions, executions and the state of code.
-    Read(Target),
-    /// Change them; implies [`Scope::Read`].
-    Write(Target),
-}
-
-impl Scope {
-    fn grants(&self, wanted: &Self) -> bool {
-        match (self, wanted) {
-            (Self::Admin, _) => true,
-            (Self::Invoke(have), Self::Invoke(want))
-            | (Self::Read(have) | Self::Write(have), Self::Read(want))
-            | (Self::Write(have), Self::Write(want)) => have.covers(want),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (target, verb) = match self {
-            Self::Admin => return f.write_str("admin"),
-            Self::Invoke(target) => (target, "invoke"),
-            Self::Read(target) => (target, "read"),
-            Self::Write(target) => (target, "write"),
-        };
-        let app = match target {
-            Target::All => "*",
-            Target::App(app) => app.as_str(),
-        };
-        write!(f, "apps:{app}:{verb}")
-    }
-}
-
-/// A scope that is none.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a scope: use `admin` or `apps:<application or *>:<invoke, read or write>`")]
-pub struct ScopeError(String);
-
-impl FromStr for Scope {
-    type Err = ScopeError;
-
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
-        let error = || ScopeError(text.chars().take(80).collect());
-        if text == "admin" {
-            return Ok(Self::Admin);
-        }
-        let mut parts = text.split(':');
-        let (Some("apps"), Some(app), Some(verb), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(error());
-        };
-        let target = if app == "*" { Target::All } else { Target::App(app.parse().map_err(|_| error())?) };
-        match verb {
-            "invoke" => Ok(Self::Invoke(target)),
-            "read" => Ok(Self::Read(target)),
-            "write" => Ok(Self::Write(target)),
-            _ => Err(error()),
-        }
-    }
-}
-
-impl TryFrom<String> for Scope {
-    type Error = ScopeError;
-
-    fn try_from(text: String) -> Result<Self, ScopeError> {
-        text.parse()
-    }
-}
-
-impl From<Scope> for String {
-    fn from(scope: Scope) -> Self {
-        scope.to_string()
-    }
-}
-
-/// Who calls.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// The id of the key.
-    pub key_id: Arc<str>,
-    /// The name of the key.
-    pub name: Arc<str>,
-    scopes: Arc<[Scope]>,
-}
-
-impl Principal {
-    /// Whoever calls a server that was told to ask for no keys: may do everything.
-    pub fn local() -> Self {
-        Self { key_id: "local".into(), name: "local".into(), scopes: [Scope::Admin].into() }
-    }
-
-    /// Whether one of the key's scopes grants `wanted`.
-    pub fn may(&self, wanted: &Scope) -> bool {
-        self.scopes.iter().any(|scope| scope.grants(wanted))
-    }
-}
+/// The longest that an old secret may go on beside its successor.
+const MAX_OVERLAP: Duration = Duration::from_hours(30 * 24);
+/// How often a change that another replica overtook is tried again.
+const TRIES: usize = 16;
 
 /// A key to be made.
 #[derive(Debug, Clone)]
@@ -149,6 +44,21 @@ pub struct NewKey {
     pub scopes: Vec<Scope>,
     /// How long it is good for; for ever if `None`.
     pub expires_in: Option<Duration>,
+    /// Requests that it may make in a minute, at each replica; any number if `None`.
+    pub requests_per_minute: Option<NonZeroU32>,
+}
+
+/// A key that is made up, but opens nothing yet.
+pub struct PreparedKey {
+    stored: StoredKey,
+    text: SecretString,
+}
+
+impl PreparedKey {
+    /// What will be known of it.
+    pub fn info(&self) -> &KeyInfo {
+        &self.stored.info
+    }
 }
 
 /// What is known of a key; never the key.
@@ -169,6 +79,18 @@ pub struct KeyInfo {
     /// When it was revoked.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<OffsetDateTime>,
+    /// When it got its present secret, if that is not the first.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub rotated_at: Option<OffsetDateTime>,
+    /// Until when the secret before the present one is good too.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub overlap_until: Option<OffsetDateTime>,
+    /// When it was used last, to about half a minute. Not stored with the key.
+    #[serde(skip)]
+    pub last_used_at: Option<OffsetDateTime>,
+    /// Requests that it may make in a minute, at each replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -177,11 +99,23 @@ struct StoredKey {
     info: KeyInfo,
     /// HMAC-SHA256 of the secret under the pepper.
     tag: [u8; 32],
+    /// That of the secret before, which is good until `overlap_until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<[u8; 32]>,
 }
 
 struct Entry {
     stored: StoredKey,
     principal: Principal,
+    rate: Option<Arc<Rate>>,
+    used: Arc<LastUse>,
+}
+
+/// When a key was used last, in seconds since 1970; 0 for never.
+#[derive(Default)]
+struct LastUse {
+    at: AtomicI64,
+    written: AtomicI64,
 }
 
 /// Why a key was not made, or not revoked.
@@ -196,6 +130,15 @@ pub enum KeyError {
     /// The host has all the keys it takes.
     #[error("there are {MAX_KEYS} keys already; revoke some")]
     TooMany,
+    /// The old secret would go on for too long.
+    #[error("an overlap is at most 30 days")]
+    Overlap,
+    /// A key that opens nothing gets no new secret.
+    #[error("the key is revoked or expired; make a new one")]
+    Ended,
+    /// Other replicas changed the key all the time; nothing was changed.
+    #[error("the key is being changed by others; try again")]
+    Contended,
     /// The store failed; nothing was changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -214,9 +157,8 @@ impl KeyRing {
     pub async fn load(runtime: Arc<dyn RuntimeStore>, master: &MasterKey) -> Result<Self, StoreError> {
         let mut entries = BTreeMap::new();
         for entry in runtime.list(&Key::of_host("key", ""), None, MAX_KEYS).await? {
-            let stored: StoredKey = serde_json::from_slice(&entry.value)
-                .map_err(|error| StoreError::Unavailable(format!("the stored key `{}`: {error}", entry.key)))?;
-            entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored)));
+            let stored = from_bytes(&entry.key, &entry.value)?;
+            entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored, None)));
         }
         Ok(Self {
             runtime,
@@ -231,44 +173,125 @@ impl KeyRing {
         self.entries.load().is_empty()
     }
 
-    /// Makes a key and returns it: the only time that it is seen. Durable when it returns.
-    pub async fn create(&self, request: NewKey) -> Result<(KeyInfo, SecretString), KeyError> {
+    /// Whether there is a key of this id, good or ended.
+    pub fn knows(&self, id: &str) -> bool {
+        self.entries.load().contains_key(id)
+    }
+
+    /// Makes up a key. It opens nothing before [`KeyRing::keep`].
+    pub fn prepare(&self, request: NewKey) -> Result<PreparedKey, KeyError> {
         if request.name.is_empty() || request.name.chars().count() > 100 {
             return Err(KeyError::Name);
         }
         if request.scopes.is_empty() {
             return Err(KeyError::NoScope);
         }
-        let mut random = [0; 40];
+        let mut random = [0; ID_DIGITS / 2];
         rand::rng().fill_bytes(&mut random);
-        let (id, secret) = (hex::encode(&random[..8]), hex::encode(&random[8..]));
+        let id = hex::encode(random);
         let now = OffsetDateTime::now_utc();
         let info = KeyInfo {
             id: id.clone(),
             name: request.name,
             scopes: request.scopes,
             created_at: now,
-            expires_at: request.expires_in.map(|duration| now.saturating_add(duration.try_into().unwrap_or_default())),
+            expires_at: request.expires_in.map(|duration| later(now, duration)),
             revoked_at: None,
+            rotated_at: None,
+            overlap_until: None,
+            last_used_at: None,
+            requests_per_minute: request.requests_per_minute,
         };
-        let stored = StoredKey { info: info.clone(), tag: mac(&self.pepper, &[id.as_bytes(), secret.as_bytes()]) };
-        let text = format!("{PREFIX}{id}_{secret}{}", checksum(&id, &secret));
-        self.keep(stored).await?;
-        Ok((info, text.into()))
+        let (tag, text) = self.new_secret(&id);
+        Ok(PreparedKey { stored: StoredKey { info, tag, previous: None }, text })
+    }
+
+    /// Lets a key open what it is for, and returns it: the only time that it is seen. Durable when it returns.
+    pub async fn keep(&self, prepared: PreparedKey) -> Result<(KeyInfo, SecretString), KeyError> {
+        let PreparedKey { stored, text } = prepared;
+        let _one_at_a_time = self.changes.lock().await;
+        if self.entries.load().len() >= MAX_KEYS {
+            return Err(KeyError::TooMany);
+        }
+        let info = stored.info.clone();
+        let write = Write::Set { key: key(&info.id), value: to_bytes(&stored)?, ttl: None };
+        self.runtime.write(vec![write], Durability::Synced).await?;
+        self.show(stored);
+        Ok((info, text))
+    }
+
+    /// Makes a key and returns it: [`KeyRing::prepare`], then [`KeyRing::keep`].
+    pub async fn create(&self, request: NewKey) -> Result<(KeyInfo, SecretString), KeyError> {
+        self.keep(self.prepare(request)?).await
+    }
+
+    /// Gives a key a new secret and returns it, the only time that it is seen; `None` when there is no key of this id. The
+    /// old secret goes on for `overlap`, at most 30 days; one that an earlier rotation left ends now.
+    pub async fn rotate(&self, id: &str, overlap: Duration) -> Result<Option<(KeyInfo, SecretString)>, KeyError> {
+        if overlap > MAX_OVERLAP {
+            return Err(KeyError::Overlap);
+        }
+        let now = OffsetDateTime::now_utc();
+        let (tag, text) = self.new_secret(id);
+        let changed = self.change(id, |stored| {
+            if !stored.info.is_alive(now) {
+                return Err(KeyError::Ended);
+            }
+            stored.previous = (!overlap.is_zero()).then_some(stored.tag);
+            stored.info.overlap_until = (!overlap.is_zero()).then(|| later(now, overlap));
+            stored.info.rotated_at = Some(now);
+            stored.tag = tag;
+            Ok(())
+        });
+        Ok(changed.await?.map(|info| (info, text)))
     }
 
     /// All keys, revoked ones included, by id.
-    pub fn list(&self) -> Vec<KeyInfo> {
-        self.entries.load().values().map(|entry| entry.stored.info.clone()).collect()
+    pub async fn list(&self) -> Result<Vec<KeyInfo>, StoreError> {
+        let mut uses = BTreeMap::new();
+        for entry in self.runtime.list(&Key::of_host("key_use", ""), None, MAX_KEYS).await? {
+            let at = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+            uses.insert(entry.key, at);
+        }
+        let entries = self.entries.load();
+        let infos = entries.iter().map(|(id, entry)| {
+            let elsewhere: i64 = uses.get(id).copied().unwrap_or(0);
+            let at = entry.used.at.load(Relaxed).max(elsewhere);
+            let last_used_at = (at > 0).then(|| OffsetDateTime::from_unix_timestamp(at).ok()).flatten();
+            KeyInfo { last_used_at, ..entry.stored.info.clone() }
+        });
+        Ok(infos.collect())
     }
 
-    /// Ends a key; `false` when there is none of this id. Holds from the moment that this returns.
+    /// Ends a key; `false` when there is none of this id. Holds here from the moment that this returns.
     pub async fn revoke(&self, id: &str) -> Result<bool, KeyError> {
-        let Some(entry) = self.entries.load().get(id).cloned() else { return Ok(false) };
-        let mut stored = entry.stored.clone();
-        stored.info.revoked_at.get_or_insert_with(OffsetDateTime::now_utc);
-        self.keep(stored).await?;
-        Ok(true)
+        let revoked = self.change(id, |stored| {
+            stored.info.revoked_at.get_or_insert_with(OffsetDateTime::now_utc);
+            Ok(())
+        });
+        Ok(revoked.await?.is_some())
+    }
+
+    /// Writes down when keys were used last, so that other replicas and later starts know.
+    pub(crate) async fn flush_uses(&self) -> Result<(), StoreError> {
+        let mut batch = Vec::new();
+        let mut written = Vec::new();
+        for (id, entry) in self.entries.load().iter() {
+            let at = entry.used.at.load(Relaxed);
+            if at > entry.used.written.load(Relaxed) {
+                let value = at.to_string().into_bytes();
+                batch.push(Write::Set { key: Key::of_host("key_use", id), value, ttl: None });
+                written.push((Arc::clone(&entry.used), at));
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.runtime.write(batch, Durability::Soon).await?;
+        for (used, at) in written {
+            used.written.store(at, Relaxed);
+        }
+        Ok(())
     }
 
     /// Who presents this key; `None` for anything that is not a good key. Takes the same time for every key of the right
@@ -278,36 +301,107 @@ impl KeyRing {
         let entries = self.entries.load();
         let entry = entries.get(id)?;
         let tag = mac(&self.pepper, &[id.as_bytes(), secret.as_bytes()]);
-        let known: bool = tag.ct_eq(&entry.stored.tag).into();
-        let info = &entry.stored.info;
-        let alive = info.revoked_at.is_none() && info.expires_at.is_none_or(|end| OffsetDateTime::now_utc() < end);
-        (known && alive).then(|| entry.principal.clone())
+        let now = OffsetDateTime::now_utc();
+        let StoredKey { info, tag: present, previous } = &entry.stored;
+        let is_present: bool = tag.ct_eq(present).into();
+        let is_previous: bool = tag.ct_eq(&previous.unwrap_or_default()).into();
+        let overlaps = previous.is_some() && info.overlap_until.is_some_and(|end| now < end);
+        let known = is_present || (is_previous && overlaps);
+        (known && info.is_alive(now)).then(|| {
+            entry.used.note(now.unix_timestamp());
+            entry.principal.clone()
+        })
     }
 
-    async fn keep(&self, stored: StoredKey) -> Result<(), KeyError> {
+    /// A fresh secret for the key of this id: its tag, and the key as it is sent.
+    fn new_secret(&self, id: &str) -> ([u8; 32], SecretString) {
+        let mut random = [0; SECRET_DIGITS / 2];
+        rand::rng().fill_bytes(&mut random);
+        let secret = hex::encode(random);
+        let tag = mac(&self.pepper, &[id.as_bytes(), secret.as_bytes()]);
+        (tag, format!("{PREFIX}{id}_{secret}{}", checksum(id, &secret)).into())
+    }
+
+    /// Changes a key as the store has it, by compare-and-set: what another replica did meanwhile, a revocation above all,
+    /// is never undone. `None` when there is no key of this id.
+    async fn change(
+        &self,
+        id: &str,
+        change: impl Fn(&mut StoredKey) -> Result<(), KeyError>,
+    ) -> Result<Option<KeyInfo>, KeyError> {
         let _one_at_a_time = self.changes.lock().await;
-        let mut entries = BTreeMap::clone(&self.entries.load());
-        if entries.len() >= MAX_KEYS && !entries.contains_key(&stored.info.id) {
-            return Err(KeyError::TooMany);
+        if !self.entries.load().contains_key(id) {
+            return Ok(None);
         }
-        let value = serde_json::to_vec(&stored).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let write = Write::Set { key: Key::of_host("key", &stored.info.id), value, ttl: None };
-        self.runtime.write(vec![write], Durability::Synced).await?;
-        entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored)));
+        for _ in 0..TRIES {
+            let Some(present) = self.runtime.get(&key(id)).await? else { return Ok(None) };
+            let mut stored = from_bytes(id, &present)?;
+            change(&mut stored)?;
+            let value = to_bytes(&stored)?;
+            if self.runtime.compare_and_set(&key(id), Some(&present), value, None).await? {
+                let info = stored.info.clone();
+                self.show(stored);
+                return Ok(Some(info));
+            }
+        }
+        Err(KeyError::Contended)
+    }
+
+    /// Lets a stored key take effect here.
+    fn show(&self, stored: StoredKey) {
+        let mut entries = BTreeMap::clone(&self.entries.load());
+        let before = entries.get(&stored.info.id).cloned();
+        entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored, before.as_deref())));
         self.entries.store(Arc::new(entries));
-        Ok(())
+    }
+}
+
+impl KeyInfo {
+    fn is_alive(&self, now: OffsetDateTime) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+impl LastUse {
+    /// A key that is used all the time costs one load here, and one store a second.
+    fn note(&self, now: i64) {
+        if self.at.load(Relaxed) < now {
+            self.at.store(now, Relaxed);
+        }
     }
 }
 
 impl Entry {
-    fn new(stored: StoredKey) -> Self {
-        let principal = Principal {
-            key_id: stored.info.id.as_str().into(),
-            name: stored.info.name.as_str().into(),
-            scopes: stored.info.scopes.clone().into(),
-        };
-        Self { stored, principal }
+    /// What is counted of the key goes on where it was `before`.
+    fn new(stored: StoredKey, before: Option<&Self>) -> Self {
+        let per_minute = stored.info.requests_per_minute;
+        let same = before.and_then(|entry| entry.rate.clone()).filter(|rate| Some(rate.per_minute()) == per_minute);
+        let rate = same.or_else(|| per_minute.map(|per_minute| Arc::new(Rate::new("key", per_minute))));
+        let used = before.map(|entry| Arc::clone(&entry.used)).unwrap_or_default();
+        let principal = Principal::new(&stored.info.id, &stored.info.name, &stored.info.scopes, rate.clone());
+        Self { stored, principal, rate, used }
     }
+}
+
+fn key(id: &str) -> Key {
+    Key::of_host("key", id)
+}
+
+fn to_bytes(stored: &StoredKey) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(stored).map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+fn from_bytes(id: &str, value: &[u8]) -> Result<StoredKey, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::Unavailable(format!("the stored key `{id}`: {error}")))
+}
+
+fn later(now: OffsetDateTime, duration: Duration) -> OffsetDateTime {
+    now.saturating_add(duration.try_into().unwrap_or(time::Duration::MAX))
+}
+
+/// The id in what was presented as a key, good or not; `None` if it has no key's form.
+pub fn presented_key_id(presented: &str) -> Option<&str> {
+    split(presented).map(|(id, _)| id)
 }
 
 /// Id and secret of a key whose form and checksum are right. The checksum finds slips of a copying hand, and lets
@@ -343,6 +437,7 @@ mod tests {
             name: "test".to_owned(),
             scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
             expires_in: None,
+            requests_per_minute: None,
         }
     }
 
@@ -382,14 +477,60 @@ mod tests {
         let (_, secret) = ring.create(NewKey { expires_in: Some(Duration::ZERO), ..key(&["admin"]) }).await.unwrap();
         assert!(ring.authenticate(secret.expose_secret()).is_none());
     }
+    #[tokio::test]
+    async fn a_rotated_key_has_two_secrets_for_a_while() {
+        let ring = ring().await;
+        let (info, first) = ring.create(key(&["admin"])).await.unwrap();
+        let (_, second) = ring.rotate(&info.id, Duration::from_hours(1)).await.unwrap().unwrap();
+        let opens = |secret: &SecretString| ring.authenticate(secret.expose_secret()).is_some();
+        assert!(opens(&first) && opens(&second));
+        let (rotated, third) = ring.rotate(&info.id, Duration::from_hours(1)).await.unwrap().unwrap();
+        assert!(!opens(&first) && opens(&second) && opens(&third));
+        assert!(rotated.rotated_at.is_some() && rotated.overlap_until.is_some());
+        let (_, fourth) = ring.rotate(&info.id, Duration::ZERO).await.unwrap().unwrap();
+        assert!(!opens(&second) && !opens(&third) && opens(&fourth));
+        assert!(ring.rotate("0000", Duration::ZERO).await.unwrap().is_none());
+        assert!(matches!(ring.rotate(&info.id, Duration::from_hours(1_000)).await, Err(KeyError::Overlap)));
+        ring.revoke(&info.id).await.unwrap();
+        assert!(!opens(&fourth));
+        assert!(matches!(ring.rotate(&info.id, Duration::ZERO).await, Err(KeyError::Ended)));
+    }
 
-    #[test]
-    fn scopes_are_read_as_they_are_written() {
-        for text in ["admin", "apps:*:invoke", "apps:order-desk:write"] {
-            assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
-        }
-        for bad in ["", "Admin", "apps", "apps:*", "apps:*:fly", "apps:UP:read", "apps:a:read:x"] {
-            assert!(bad.parse::<Scope>().is_err(), "{bad}");
-        }
+    #[tokio::test]
+    async fn a_rotation_does_not_undo_what_another_replica_revoked() {
+        let runtime: Arc<dyn RuntimeStore> = Arc::new(MemoryRuntime::default());
+        let master = MasterKey::from_bytes([1; 32]);
+        let one = KeyRing::load(Arc::clone(&runtime), &master).await.unwrap();
+        let (info, _) = one.create(key(&["admin"])).await.unwrap();
+        let other = KeyRing::load(runtime, &master).await.unwrap();
+        one.revoke(&info.id).await.unwrap();
+        assert!(matches!(other.rotate(&info.id, Duration::ZERO).await, Err(KeyError::Ended)));
+    }
+
+    #[tokio::test]
+    async fn the_last_use_is_known_to_every_replica_and_outlives_a_change() {
+        let runtime: Arc<dyn RuntimeStore> = Arc::new(MemoryRuntime::default());
+        let master = MasterKey::from_bytes([1; 32]);
+        let ring = KeyRing::load(Arc::clone(&runtime), &master).await.unwrap();
+        let (info, secret) = ring.create(key(&["admin"])).await.unwrap();
+        assert_eq!(ring.list().await.unwrap()[0].last_used_at, None);
+        ring.authenticate(secret.expose_secret()).unwrap();
+        ring.revoke(&info.id).await.unwrap();
+        let used = ring.list().await.unwrap()[0].last_used_at;
+        assert!(used.is_some());
+        ring.flush_uses().await.unwrap();
+        let other = KeyRing::load(runtime, &master).await.unwrap();
+        assert_eq!(other.list().await.unwrap()[0].last_used_at, used);
+    }
+
+    #[tokio::test]
+    async fn a_key_has_its_own_rate() {
+        let ring = ring().await;
+        let request = NewKey { requests_per_minute: NonZeroU32::new(2), ..key(&["admin"]) };
+        let (_, secret) = ring.create(request).await.unwrap();
+        let who = || ring.authenticate(secret.expose_secret()).unwrap();
+        assert_eq!(who().admit().unwrap().unwrap().remaining, 1);
+        assert!(who().admit().is_ok() && who().admit().is_err());
+        assert_eq!(Principal::local().admit(), Ok(None));
     }
 }

@@ -5,30 +5,42 @@
 //! [`ApplicationRegistry`]; the router reads the registry.
 
 mod audit;
+mod audit_log;
+mod budget;
 mod events;
 mod executions;
 mod keys;
 mod memory;
 mod oracle;
+mod permissions;
+mod rates;
 mod registry;
 mod router;
+mod scope;
 mod secret;
 mod start;
 mod traces;
+mod vault;
 
+pub use audit_log::{AuditFault, AuditFilter, AuditLog, AuditLogError, AuditRecord, Denial, Verification};
+pub use budget::{BudgetExceeded, BudgetLimit, Budgets, Spent};
 pub use events::{
     DeadLetter, DeadLetterPage, Events, FollowError, HookError, HookRequest, MAX_BATCH, MAX_EVENT_BYTES, PublishError,
     SecretLookup, SignatureError, TriggerStatus,
 };
 pub use executions::{ExecutionFilter, Executions, ExecutionsConfig};
-pub use keys::{KeyError, KeyInfo, KeyRing, NewKey, Principal, Scope, ScopeError, Target};
+pub use keys::{KeyError, KeyInfo, KeyRing, NewKey, PreparedKey, presented_key_id};
 pub use memory::{Document, DocumentError, DocumentInfo, Hit, MEMORY_HITS, MEMORY_TEXT_BYTES, Memory, MemoryError};
 pub use oracle::{JitStatus, OptimizationOracle, OracleConfig, OracleError};
+pub use permissions::{CallRefused, may_call};
+pub use rates::{RateExceeded, RateState};
 pub use registry::{
     AppDetail, AppStatus, AppSummary, ApplicationRegistry, Condition, Diff, Edit, FileChange, FileDiff, HISTORY_PAGE,
     ImportError, ImportReport, Inactive, LifecycleError, MoveError, OperationDetail, RegistryError, Remote, WriteError,
     Written,
 };
 pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
+pub use scope::{Principal, Scope, ScopeError, Target};
 pub use secret::MasterKey;
 pub use start::{Core, CoreConfig, NotReady, Parts, StartError};
+pub use vault::{SecretInfo, SecretVault, VaultError};

@@ -1,6 +1,7 @@
 //! The master key, and one key per purpose derived from it.
 
 use hmac::{Hmac, Mac};
+use nexus_model::{Key, RuntimeStore, StoreError};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 
@@ -17,6 +18,17 @@ impl MasterKey {
     /// one block).
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
         mac(self.0.expose_secret(), &[purpose.as_bytes(), &[1]])
+    }
+}
+
+impl MasterKey {
+    /// Whether what is in the store was sealed under this master key; a store that has nothing yet is marked with it.
+    pub async fn is_of(&self, runtime: &dyn RuntimeStore) -> Result<bool, StoreError> {
+        let (key, mark) = (Key::of_host("master_key", "mark"), hex::encode(self.derive("nexus/mark/1")).into_bytes());
+        if runtime.compare_and_set(&key, None, mark.clone(), None).await? {
+            return Ok(true);
+        }
+        Ok(runtime.get(&key).await?.is_some_and(|stored| stored == mark))
     }
 }
 
@@ -40,7 +52,17 @@ pub(crate) fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use nexus_state::memory::MemoryRuntime;
+
     use super::{MasterKey, mac};
+
+    #[tokio::test]
+    async fn a_store_knows_its_master_key() {
+        let runtime = MemoryRuntime::default();
+        let (one, other) = (MasterKey::from_bytes([1; 32]), MasterKey::from_bytes([2; 32]));
+        assert!(one.is_of(&runtime).await.unwrap() && one.is_of(&runtime).await.unwrap());
+        assert!(!other.is_of(&runtime).await.unwrap());
+    }
 
     #[test]
     fn purposes_do_not_share_a_key() {

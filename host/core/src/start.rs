@@ -9,6 +9,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     audit::Auditor,
+    audit_log::AuditLog,
+    budget::Budgets,
     events::{EventParts, Events, SecretLookup},
     executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
@@ -18,10 +20,15 @@ use crate::{
     router::{RequestRouter, RouterConfig, Sampler},
     secret::MasterKey,
     traces::TraceBook,
+    vault::SecretVault,
 };
 
 /// How often metrics are written down.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether another replica changed secrets.
+const SECRETS_EVERY: Duration = Duration::from_millis(500);
+/// How often it is written down when keys were used last.
+const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 
 /// What Nexus stands on.
 #[derive(Clone)]
@@ -30,6 +37,8 @@ pub struct Parts {
     pub definitions: Arc<dyn DefinitionStore>,
     /// State that changes while Nexus runs.
     pub runtime: Arc<dyn RuntimeStore>,
+    /// Secrets in the runtime store.
+    pub vault: Arc<SecretVault>,
     /// Language models.
     pub models: Arc<dyn ModelProvider>,
     /// The Wasm tier.
@@ -81,6 +90,14 @@ pub enum StartError {
     /// The runtime store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is in the store cannot be opened.
+    #[error(
+        "the runtime store was sealed under another master key: API keys, secrets and the audit log in it cannot be opened \
+         with this one. Bring back the file `master-key` of the data directory, or what NEXUS_MASTER_KEY held. If it is \
+         lost, so are they: begin with an empty runtime store, then make keys and set secrets anew; the definitions in Git \
+         need no key"
+    )]
+    OtherMasterKey,
     /// The definitions.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -114,13 +131,23 @@ pub struct Core {
     pub keys: Arc<KeyRing>,
     /// What happens, and what is done about it.
     pub events: Arc<Events>,
+    /// Who changed what, and who was turned away.
+    pub audit_log: Arc<AuditLog>,
+    /// Secrets in the runtime store.
+    pub vault: Arc<SecretVault>,
+    /// What applications spend on models.
+    pub budgets: Arc<Budgets>,
     parts: Parts,
 }
 
 impl Core {
     /// Reads keys, metrics and applications, puts active code back in its place, and starts the loops on the tracker.
     pub async fn start(config: CoreConfig, parts: Parts, master: &MasterKey) -> Result<Self, StartError> {
+        if !master.is_of(parts.runtime.as_ref()).await? {
+            return Err(StartError::OtherMasterKey);
+        }
         let keys = Arc::new(KeyRing::load(Arc::clone(&parts.runtime), master).await?);
+        let audit_log = Arc::new(AuditLog::new(Arc::clone(&parts.runtime), master));
         parts.metrics.restore(parts.runtime.as_ref()).await?;
         let registry = Arc::new(ApplicationRegistry::new(&parts, config.known_models));
         let events = Arc::new(events(config.events, &parts, &registry));
@@ -135,18 +162,53 @@ impl Core {
             Told { events: parts.events.clone(), metrics: Arc::clone(&parts.metrics) },
             &parts.tracker,
         ));
-        let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces));
+        let budgets = Arc::new(Budgets::new(
+            Arc::clone(&parts.runtime),
+            Arc::clone(&parts.models),
+            Arc::clone(parts.metrics.host()),
+        ));
+        let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets));
         oracle.restore().await;
-        let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions));
+        let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions, &budgets));
         events.start_triggers(&router, &executions);
         let memory = Memory::start(Arc::clone(&parts.definitions), &parts.tracker, parts.cancel.clone());
-        let core = Self { registry, router, oracle, executions, memory: Arc::new(memory), keys, events, parts };
+        let vault = Arc::clone(&parts.vault);
+        let core = Self {
+            registry,
+            router,
+            oracle,
+            executions,
+            memory: Arc::new(memory),
+            keys,
+            events,
+            audit_log,
+            vault,
+            budgets,
+            parts,
+        };
         core.spawn_loops(config.reload_every);
         Ok(core)
     }
 
     fn spawn_loops(&self, reload_every: Duration) {
         self.parts.tracker.spawn(Arc::clone(&self.oracle).watch());
+        self.audit_log.spawn(&self.parts.tracker, self.parts.cancel.clone());
+        let (vault, cancel) = (Arc::clone(&self.vault), self.parts.cancel.clone());
+        self.parts.tracker.spawn(async move {
+            while wait(SECRETS_EVERY, &cancel).await {
+                if let Err(error) = vault.refresh().await {
+                    tracing::warn!(%error, "secrets could not be read again; those that are known stay");
+                }
+            }
+        });
+        let (keys, cancel) = (Arc::clone(&self.keys), self.parts.cancel.clone());
+        self.parts.tracker.spawn(async move {
+            while wait(KEY_USES_EVERY, &cancel).await {
+                if let Err(error) = keys.flush_uses().await {
+                    tracing::warn!(%error, "when keys were used last could not be written down; it is kept in memory");
+                }
+            }
+        });
         let (registry, cancel) = (Arc::clone(&self.registry), self.parts.cancel.clone());
         self.parts.tracker.spawn(async move {
             while wait(reload_every, &cancel).await {
@@ -178,6 +240,9 @@ impl Core {
     pub async fn drain(&self) {
         self.executions.settle().await;
         self.parts.events.settle().await;
+        if let Err(error) = self.keys.flush_uses().await {
+            tracing::warn!(%error, "when keys were used last was lost");
+        }
         if let Err(error) = self.parts.metrics.flush(self.parts.runtime.as_ref(), OffsetDateTime::now_utc()).await {
             tracing::warn!(%error, "the last metrics were lost");
         }
@@ -209,12 +274,13 @@ fn oracle(
     parts: &Parts,
     registry: &Arc<ApplicationRegistry>,
     traces: &Arc<TraceBook>,
+    budgets: &Arc<Budgets>,
 ) -> OptimizationOracle {
     let oracle_parts = OracleParts {
         registry: Arc::clone(registry),
         runtime: Arc::clone(&parts.runtime),
         definitions: Arc::clone(&parts.definitions),
-        models: Arc::clone(&parts.models),
+        budgets: Arc::clone(budgets),
         components: Arc::clone(&parts.components),
         traces: Arc::clone(traces),
         events: parts.events.clone(),
@@ -230,18 +296,14 @@ fn router(
     registry: &Arc<ApplicationRegistry>,
     traces: &Arc<TraceBook>,
     executions: &Arc<Executions>,
+    budgets: &Arc<Budgets>,
 ) -> RequestRouter {
     RequestRouter {
         registry: Arc::clone(registry),
-        models: Arc::clone(&parts.models),
+        budgets: Arc::clone(budgets),
         executions: Arc::clone(executions),
         traces: Arc::clone(traces),
-        auditor: Auditor::new(
-            Arc::clone(&parts.models),
-            Arc::clone(traces),
-            parts.tracker.clone(),
-            parts.cancel.clone(),
-        ),
+        auditor: Auditor::new(Arc::clone(budgets), Arc::clone(traces), parts.tracker.clone(), parts.cancel.clone()),
         config: RouterConfig { audit_share: config.audit_share, component_deadline: config.component_deadline() },
         sampler: Sampler::new(executions.config.components_per_second),
     }

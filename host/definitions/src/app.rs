@@ -1,9 +1,14 @@
 //! Reads `app.yaml` and everything that it refers to.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use nexus_model::{
-    App, AppName, FileTree, Implementation, Limits, Operation, OperationName, Optimize, OptimizeMode, Prompt,
+    App, AppName, Budget, FileTree, Implementation, Limits, NanoUsd, Operation, OperationName, Optimize, OptimizeMode,
+    Prompt, Security,
 };
 use serde_json::Value;
 
@@ -77,8 +82,9 @@ impl Reader<'_> {
         let operations = self.operations();
         let triggers = triggers::read(&self.document, operations.as_ref(), self.faults);
         let name = self.name();
+        let security = self.security();
         let description = self.text("/metadata/description").unwrap_or_default();
-        Some(App { name: name?, description, operations: operations?, limits, triggers })
+        Some(App { name: name?, description, operations: operations?, limits, triggers, security })
     }
 
     fn text(&self, pointer: &str) -> Option<String> {
@@ -113,7 +119,32 @@ impl Reader<'_> {
         if let Some(concurrency) = self.document.value.pointer("/spec/limits/concurrency").and_then(whole) {
             limits.concurrency = concurrency;
         }
+        let rate = self.document.value.pointer("/spec/limits/requests_per_minute").and_then(whole);
+        limits.budget = budget(self.document.value.pointer("/spec/limits"));
+        limits.requests_per_minute = rate.and_then(|rate| u32::try_from(rate).ok()).and_then(NonZeroU32::new);
         limits
+    }
+
+    fn security(&mut self) -> Security {
+        let (may_call, callable_by) = (self.apps("may_call"), self.apps("callable_by"));
+        Security { may_call, callable_by }
+    }
+
+    /// The applications that are named in a list of `security`; those that nobody knows are faults.
+    fn apps(&mut self, list: &str) -> BTreeSet<AppName> {
+        let at = format!("/spec/security/{list}");
+        let given = self.document.value.pointer(&at).and_then(Value::as_array);
+        let names: Vec<Option<AppName>> = given.into_iter().flatten().map(|name| name.as_str()?.parse().ok()).collect();
+        if let Some(known) = self.surroundings.apps {
+            for (index, name) in names.iter().enumerate() {
+                let Some(name) = name.as_ref().filter(|name| !known.contains(name)) else { continue };
+                let message = format!("there is no application {}", quoted(name.as_str()));
+                let finding = Finding::new(FaultCode::UnknownApp, message)
+                    .nearest(nearest(name.as_str(), known.iter().map(AppName::as_str)));
+                self.fault_at_value(&format!("{at}/{index}"), finding);
+            }
+        }
+        names.into_iter().flatten().collect()
     }
 
     fn operations(&mut self) -> Option<BTreeMap<OperationName, Operation>> {
@@ -265,6 +296,25 @@ fn component_fault(bytes: &[u8]) -> Option<&'static str> {
         [b'\0', b'a', b's', b'm', ..] => Some("is a component of another version of the format"),
         _ => Some("is not WebAssembly"),
     }
+}
+
+/// What an application may spend; what is out of range is a fault of the form already.
+fn budget(limits: Option<&Value>) -> Budget {
+    let field = |name: &str| limits.and_then(|limits| limits.get(name));
+    let tokens = |name: &str| field(name).and_then(whole).map(|tokens| tokens as u64);
+    let money = |name: &str| field(name).and_then(Value::as_f64).map(nano_usd);
+    Budget {
+        cost_per_day: money("cost_per_day_usd"),
+        tokens_per_day: tokens("tokens_per_day"),
+        cost_per_execution: money("cost_per_execution_usd"),
+        tokens_per_execution: tokens("tokens_per_execution"),
+    }
+}
+
+/// Dollars to the micro-dollar, exactly.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 10¹² and rounded")]
+fn nano_usd(usd: f64) -> NanoUsd {
+    NanoUsd((usd.clamp(0.0, 1e6) * 1e6).round() as u64 * 1_000)
 }
 
 /// A whole number, also when it is written `30.0`.

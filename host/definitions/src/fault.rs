@@ -50,6 +50,8 @@ pub enum FaultCode {
     UnknownOperation,
     /// A time that cron does not know, or that never comes.
     BadSchedule,
+    /// An application that there is not.
+    UnknownApp,
     /// A file that is no WebAssembly component.
     BadComponent,
     /// Something that the format has and this version of Nexus does not.
@@ -80,6 +82,7 @@ impl FaultCode {
             Self::UnknownModel => "unknown_model",
             Self::UnknownOperation => "unknown_operation",
             Self::BadSchedule => "bad_schedule",
+            Self::UnknownApp => "unknown_app",
             Self::BadComponent => "bad_component",
             Self::Unsupported => "unsupported",
         }

@@ -69,6 +69,8 @@ pub struct Surroundings<'a> {
     pub folder: Option<&'a AppName>,
     /// The aliases of models in the server's settings; not checked if `None`.
     pub models: Option<&'a [String]>,
+    /// The applications that there are, which `security` may name; not checked if `None`.
+    pub apps: Option<&'a [AppName]>,
 }
 
 /// Reads an application from the files of its folder (paths relative to it, with `/`).
@@ -86,7 +88,7 @@ pub fn load(files: &FileTree) -> Result<App, Vec<Fault>> {
 /// # Errors
 /// As [`load`].
 pub fn load_named(folder: &AppName, files: &FileTree) -> Result<App, Vec<Fault>> {
-    load_with(files, Surroundings { folder: Some(folder), models: None })
+    load_with(files, Surroundings { folder: Some(folder), ..Surroundings::default() })
 }
 
 /// As [`load`], checked against what is known outside the folder.

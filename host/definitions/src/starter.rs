@@ -151,7 +151,7 @@ mod tests {
     fn checked(template: &str, parameters: &Value) -> nexus_model::App {
         let (name, files) = starter(template).unwrap().render(&given(parameters)).unwrap();
         let models = ["small".to_owned()];
-        load_with(&files, Surroundings { folder: Some(&name), models: Some(&models) })
+        load_with(&files, Surroundings { folder: Some(&name), models: Some(&models), apps: None })
             .unwrap_or_else(|faults| panic!("{template}: {faults:#?}"))
     }
 

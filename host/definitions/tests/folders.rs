@@ -59,9 +59,10 @@ fn valid_folders_load() {
 #[test]
 fn invalid_folders_tell_all_their_faults() {
     let models = ["small".to_owned(), "large".to_owned()];
+    let apps = ["crm", "order-desk", "sample"].map(|name| name.parse().unwrap());
     let mut wrong = String::new();
     for folder in folders(&folder("invalid")) {
-        let surroundings = Surroundings { folder: None, models: Some(&models) };
+        let surroundings = Surroundings { folder: None, models: Some(&models), apps: Some(&apps) };
         let faults = load_with(&read(&folder), surroundings).expect_err("an invalid folder");
         let expected = fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();
         if told(&faults) != expected {

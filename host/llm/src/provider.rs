@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_model::{
-    AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
+    AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, NanoUsd, TokenSink, Usage,
 };
 use reqwest::{
     header::{HeaderName, HeaderValue},
@@ -265,6 +265,12 @@ impl ModelProvider for LanguageModels {
             }
         }
         Err(told(failed, spent).unwrap_or_else(|| unknown(&request.model, &self.models)))
+    }
+
+    fn price(&self, alias: &str, input_tokens: u64, output_tokens: u64) -> NanoUsd {
+        let chain = self.chains.get(alias).into_iter().flatten();
+        let costs = chain.filter_map(|alias| Some(self.prices.get(alias)?.cost(input_tokens, output_tokens)));
+        costs.max().unwrap_or_default()
     }
 
     fn resolve(&self, alias: &str) -> Option<String> {

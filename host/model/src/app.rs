@@ -1,11 +1,16 @@
 //! Definitions as they are once checked. An [`App`] is immutable: a change makes a new one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AppName, OperationName, Trigger, VersionHash, canonical_json, sha256_hex};
+use crate::{AppName, NanoUsd, OperationName, Trigger, VersionHash, canonical_json, sha256_hex};
 
 /// An application, checked and complete.
 #[derive(Debug, Clone)]
@@ -20,6 +25,30 @@ pub struct App {
     pub limits: Limits,
     /// What calls its operations without a caller, each name once.
     pub triggers: Vec<Trigger>,
+    /// Which applications it calls, and which may call it.
+    pub security: Security,
+}
+
+/// Which applications an application calls, and which may call it. Both sides must say so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// Those that it may call.
+    pub may_call: BTreeSet<AppName>,
+    /// Those that may call it.
+    pub callable_by: BTreeSet<AppName>,
+}
+
+/// What an application may spend on models. No limit where `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Money in a day, audits and compilations included.
+    pub cost_per_day: Option<NanoUsd>,
+    /// Tokens of prompts and answers in a day, audits and compilations included.
+    pub tokens_per_day: Option<u64>,
+    /// Money in one execution.
+    pub cost_per_execution: Option<NanoUsd>,
+    /// Tokens of prompts and answers in one execution.
+    pub tokens_per_execution: Option<u64>,
 }
 
 /// What an application may use.
@@ -29,11 +58,20 @@ pub struct Limits {
     pub timeout: Duration,
     /// Calls of this application that may run at one time; more are turned away with 503.
     pub concurrency: usize,
+    /// Calls that may be made in a minute, at each replica; more are turned away with 429. Any number if `None`.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// What it may spend on models.
+    pub budget: Budget,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), concurrency: 256 }
+        Self {
+            timeout: Duration::from_secs(30),
+            concurrency: 256,
+            requests_per_minute: None,
+            budget: Budget::default(),
+        }
     }
 }
 

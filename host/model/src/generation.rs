@@ -199,4 +199,9 @@ pub trait ModelProvider: Send + Sync {
     /// What stands behind an alias itself, not behind its fall-backs, as `endpoint/model`: part of an operation's version.
     /// `None` for an unknown alias.
     fn resolve(&self, alias: &str) -> Option<String>;
+
+    /// What so many tokens cost at the most, whichever model behind the alias answers; nothing where no price is known.
+    fn price(&self, _alias: &str, _input_tokens: u64, _output_tokens: u64) -> NanoUsd {
+        NanoUsd::default()
+    }
 }

@@ -81,6 +81,10 @@ name! {
     /// The name of an operation within its application; the same form as [`AppName`].
     OperationName
 }
+name! {
+    /// The name of a secret of the host or of an application; the same form as [`AppName`].
+    SecretName
+}
 
 /// One operation of one application, written `app/operation`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -15,12 +15,13 @@ mod jit;
 mod money;
 mod remote;
 mod runtime;
+mod secrets;
 mod stream;
 mod trigger;
 
 pub use app::{
-    App, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode, Prompt,
-    Role,
+    App, Budget, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode,
+    Prompt, Role, Security,
 };
 pub use canonical::{canonical_json, sha256_hex};
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
@@ -33,10 +34,11 @@ pub use execution::{Cause, Execution, FallbackReason, Origin, ServedBy, Trace};
 pub use generation::{
     AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
 };
-pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Revision, VersionHash};
+pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Revision, SecretName, VersionHash};
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
 pub use remote::{DefinitionRemote, Moved, RemoteError};
 pub use runtime::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
+pub use secrets::{SecretOwner, SecretSource};
 pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
 pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};

@@ -10,6 +10,7 @@ mod listener;
 mod model_keys;
 mod record;
 pub mod replay;
+mod secrets;
 mod server;
 pub mod settings;
 mod start_error;
@@ -17,12 +18,13 @@ mod start_error;
 pub use data_dir::DataDirError;
 pub use environment::Environment;
 pub use http::{
-    AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuthorView, CauseView,
-    ChangeView, CreatedKey, DeactivateBody, DeadLetterList, DeadLetterView, DiffView, DocumentView, EncodedBytes,
-    EvidenceView, ExecutionList, ExecutionView, FaultView, FileContent, FileDiffView, FromTemplate, HistoryView,
-    HitList, HitView, KeyList, KeyView, MemoryView, MovedView, NewApp, NewKeyBody, OperationView, OptimizationView,
-    OptimizeView, Problem, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, TemplateList, TemplateView,
-    TriggerList, TriggerView, UsageView, ViolationView, WrittenView, openapi_json,
+    AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuditFaultView, AuditList,
+    AuditRecordView, AuthorView, BudgetView, CauseView, ChangeView, CreatedKey, DeactivateBody, DeadLetterList,
+    DeadLetterView, DiffView, DocumentView, EncodedBytes, EvidenceView, ExecutionList, ExecutionView, FaultView,
+    FileContent, FileDiffView, FromTemplate, HistoryView, HitList, HitView, KeyList, KeyView, MemoryView, MovedView,
+    NewApp, NewKeyBody, OperationView, OptimizationView, OptimizeView, Problem, PublishedView, PutApp, RefusalView,
+    RememberedView, RestoreBody, RotateKeyBody, SecretBody, SecretList, SecretView, TemplateList, TemplateView,
+    TriggerList, TriggerView, UsageView, VerificationView, ViolationView, WrittenView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Remote, Scope, SecretLookup};
-use nexus_llm::LanguageModels;
-use nexus_model::RuntimeStore;
+use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
+use nexus_llm::{KeyReference, LanguageModels};
+use nexus_model::{RuntimeStore, SecretOwner, SecretSource};
 use nexus_signals::{EventBus, MetricCollector};
 use nexus_state::{EmbeddedStore, GitDefinitions, GitRemote, RemoteConfig, SystemClock};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
@@ -24,6 +24,7 @@ use crate::{
     http::{Access, Api, Door, Shared},
     listener::Acceptor,
     model_keys::resolve,
+    secrets::AllSecrets,
     settings::Settings,
     start_error::StartError,
 };
@@ -131,6 +132,7 @@ struct Base {
 struct Built {
     core: Core,
     metrics: Arc<MetricCollector>,
+    secrets: Arc<AllSecrets>,
     admin_key: AdminKey,
     listener: TcpListener,
     addr: SocketAddr,
@@ -142,15 +144,19 @@ impl Base {
         let metrics = Arc::new(MetricCollector::new());
         let repository = settings.definitions.repository.clone().unwrap_or_else(|| data.join("definitions.git"));
         let definitions = GitDefinitions::open(&repository)?;
+        let vault = Arc::new(SecretVault::load(Arc::clone(store) as Arc<dyn RuntimeStore>, master).await?);
+        let secrets = AllSecrets::of_operator(&settings.secrets_dir, &surroundings.environment);
+        let secrets = Arc::new(secrets.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
         let parts = Parts {
-            remote: remote(settings, &definitions, &surroundings.environment)?,
+            remote: remote(settings, &definitions, &surroundings.environment, &secrets)?,
             definitions: Arc::new(definitions),
             runtime: Arc::clone(store) as Arc<dyn RuntimeStore>,
-            models: Arc::new(models(settings, surroundings.environment.clone())?),
+            vault,
+            models: Arc::new(models(settings, surroundings.environment.clone(), Arc::clone(&secrets))?),
             components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),
             metrics: Arc::clone(&metrics),
             events: EventBus::new(),
-            secrets: secrets(settings, surroundings.environment.clone()),
+            secrets: self::secrets(settings, surroundings.environment.clone(), Arc::clone(&secrets)),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };
@@ -163,13 +169,13 @@ impl Base {
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let admin_key = first_key(&core, data, settings, surroundings.show_admin_key).await?;
-        Ok(Built { core, metrics, admin_key, listener, addr })
+        Ok(Built { core, metrics, secrets, admin_key, listener, addr })
     }
 
     fn serve(self, built: Built) -> Running {
         let Self { settings, data, store, tasks, cancel } = self;
-        let Built { core, metrics, admin_key, listener, addr } = built;
-        let api = api(&settings, core, metrics, &tasks);
+        let Built { core, metrics, secrets, admin_key, listener, addr } = built;
+        let api = api(&settings, core, metrics, secrets, &tasks);
         let (connections, close, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let acceptor = Acceptor {
             door: Door::new(api.clone()),
@@ -226,9 +232,12 @@ fn core_config(settings: &Settings) -> CoreConfig {
     }
 }
 
-fn secrets(settings: &Settings, environment: Environment) -> SecretLookup {
-    let secrets = settings.secrets.clone();
-    Arc::new(move |app, name| resolve(secrets.get(app)?.get(name)?, &environment))
+fn secrets(settings: &Settings, environment: Environment, all: Arc<AllSecrets>) -> SecretLookup {
+    let named = settings.secrets.clone();
+    Arc::new(move |app, name| match named.get(app).and_then(|secrets| secrets.get(name)) {
+        Some(reference) => resolve(reference, &environment, &all),
+        None => all.find(&SecretOwner::App(app.clone()), &name.replace('_', "-").parse().ok()?),
+    })
 }
 
 /// The remote that the settings name. One that cannot be used, or whose password is not there, is an error now.
@@ -236,11 +245,12 @@ fn remote(
     settings: &Settings,
     definitions: &GitDefinitions,
     environment: &Environment,
+    secrets: &AllSecrets,
 ) -> Result<Option<Remote>, StartError> {
     let Some(set) = &settings.definitions.remote else { return Ok(None) };
     let credentials = match &set.password {
         Some(reference) => {
-            let password = resolve(reference, environment);
+            let password = resolve(reference, environment, secrets);
             let password = password.ok_or_else(|| StartError::RemotePassword(reference.to_string()))?;
             Some((set.username.clone().unwrap_or_else(|| "git".to_owned()), password))
         }
@@ -252,8 +262,13 @@ fn remote(
     Ok(Some(Remote { port, name: format!("{} ({})", set.url, set.branch), follow: set.follow, every }))
 }
 
-fn models(settings: &Settings, environment: Environment) -> Result<LanguageModels, StartError> {
-    Ok(LanguageModels::new(settings.models.clone(), Arc::new(move |reference| resolve(reference, &environment)))?)
+fn models(
+    settings: &Settings,
+    environment: Environment,
+    secrets: Arc<AllSecrets>,
+) -> Result<LanguageModels, StartError> {
+    let resolver = Arc::new(move |reference: &KeyReference| resolve(reference, &environment, &secrets));
+    Ok(LanguageModels::new(settings.models.clone(), resolver)?)
 }
 
 fn wasm(settings: &Settings, data: &DataDir, master: &MasterKey) -> Result<WasmConfig, StartError> {
@@ -277,18 +292,28 @@ async fn first_key(core: &Core, data: &DataDir, settings: &Settings, show: bool)
     if settings.insecure_local || !core.keys.is_empty() {
         return Ok(AdminKey::None);
     }
-    let request = NewKey { name: "first admin".to_owned(), scopes: vec![Scope::Admin], expires_in: None };
-    let (_, secret) = core.keys.create(request).await?;
+    let (name, scopes) = ("first admin".to_owned(), vec![Scope::Admin]);
+    let prepared = core.keys.prepare(NewKey { name, scopes, expires_in: None, requests_per_minute: None })?;
+    let id = prepared.info().id.clone();
+    core.audit_log.record(&Principal::host(), "key.create", id, serde_json::json!({ "scopes": ["admin"] })).await?;
+    let (_, secret) = core.keys.keep(prepared).await?;
     if show {
         return Ok(AdminKey::Shown(secret));
     }
     Ok(AdminKey::File(data.keep_admin_key(secret.expose_secret())?))
 }
 
-fn api(settings: &Settings, core: Core, metrics: Arc<MetricCollector>, tasks: &TaskTracker) -> Api {
+fn api(
+    settings: &Settings,
+    core: Core,
+    metrics: Arc<MetricCollector>,
+    secrets: Arc<AllSecrets>,
+    tasks: &TaskTracker,
+) -> Api {
     Api::new(Shared {
         core,
         metrics,
+        secrets,
         limits: settings.limits.clone(),
         access: if settings.insecure_local { Access::Local } else { Access::Keys },
         metrics_open: settings.metrics_open || settings.insecure_local,

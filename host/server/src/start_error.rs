@@ -16,6 +16,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// Secrets could not be read.
+    #[error("the secrets could not be read")]
+    Secrets(#[from] nexus_model::StoreError),
     /// A store.
     #[error(transparent)]
     Store(#[from] nexus_state::OpenError),
@@ -40,6 +43,9 @@ pub enum StartError {
     /// The first key could not be made.
     #[error("the first key could not be made")]
     Key(#[from] nexus_core::KeyError),
+    /// That the first key was made could not be written down.
+    #[error(transparent)]
+    AuditLog(#[from] nexus_core::AuditLogError),
     /// The folder of applications.
     #[error(transparent)]
     Apps(#[from] AppsError),

@@ -10,6 +10,7 @@ mod logging;
 mod operation;
 mod prometheus;
 mod redact;
+mod refusals;
 mod snapshot;
 
 pub use collector::MetricCollector;
@@ -20,4 +21,5 @@ pub use history::Window;
 pub use logging::{LogFormat, LoggingError, LoggingService, LoggingSettings};
 pub use operation::{HostMetrics, InFlight, OperationMetrics};
 pub use redact::{Redactor, escape_controls};
+pub use refusals::Refusal;
 pub use snapshot::{Audits, ByPath, HostSnapshot, Latency, OperationSnapshot, Tokens};

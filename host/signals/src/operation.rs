@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     histogram::{Counts, Histogram},
+    refusals::{Refusal, Refusals},
     snapshot::{ByPath, HostSnapshot},
 };
 
@@ -190,6 +191,7 @@ pub struct HostMetrics {
     shed: AtomicU64,
     executions_dropped: AtomicU64,
     events_dropped: AtomicU64,
+    refusals: Refusals,
 }
 
 impl HostMetrics {
@@ -202,6 +204,11 @@ impl HostMetrics {
     /// A request was turned away because too much was going on.
     pub fn record_shed(&self) {
         self.shed.fetch_add(1, Relaxed);
+    }
+
+    /// A request was turned away, or a model not asked, for what the caller may do or use.
+    pub fn record_refused(&self, refusal: Refusal) {
+        self.refusals.record(refusal);
     }
 
     /// So many executions were not recorded because the queue was full.
@@ -221,6 +228,7 @@ impl HostMetrics {
             shed: self.shed.load(Relaxed),
             executions_dropped: self.executions_dropped.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
+            refused: self.refusals.counts(),
         }
     }
 }

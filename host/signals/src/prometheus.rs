@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{histogram::Counts, operation::Totals, snapshot::HostSnapshot};
+use crate::{histogram::Counts, operation::Totals, refusals::Refusal, snapshot::HostSnapshot};
 
 /// Upper bounds of the histogram's buckets: 2^4 µs to 2^26 µs (67 s).
 const FIRST_POWER: u32 = 4;
@@ -129,7 +129,15 @@ impl Scrape {
         let help = "Executions not recorded because the queue was full";
         plain_counter(encoder, "nexus_executions_dropped", help, self.host.executions_dropped)?;
         let help = "Events of executions not told of because the queue was full";
-        plain_counter(encoder, "nexus_events_dropped", help, self.host.events_dropped)
+        plain_counter(encoder, "nexus_events_dropped", help, self.host.events_dropped)?;
+        let help = "Requests turned away, and models not asked, for what the caller may do or use, by reason";
+        let mut refused = encoder.encode_descriptor("nexus_requests_refused", help, None, MetricType::Counter)?;
+        for (reason, count) in Refusal::ALL.into_iter().zip(self.host.refused) {
+            refused
+                .encode_family(&[("reason", reason.as_str())])?
+                .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+        Ok(())
     }
 
     /// One counter per operation and set of labels.

@@ -136,4 +136,6 @@ pub struct HostSnapshot {
     pub executions_dropped: u64,
     /// Events of executions not told of since the start, because the queue was full.
     pub events_dropped: u64,
+    /// Requests turned away since the start for what the caller may do or use, in the order of [`crate::Refusal::ALL`].
+    pub refused: [u64; crate::Refusal::ALL.len()],
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{
-    Agreement, Attempt, BuildError, Component, ComponentHost, ComponentKind, Evidence, LoadError, ModelProvider,
-    Refusal, Trace, Usage, sha256_hex,
+    Agreement, Attempt, Budget, BuildError, Component, ComponentHost, ComponentKind, Evidence, LoadError, Refusal,
+    Trace, Usage, sha256_hex,
 };
 use time::OffsetDateTime;
 
@@ -16,8 +16,13 @@ use super::{
     compare::{Comparison, Counterexample, compare, failing_test},
     split::{Split, split},
 };
-use crate::registry::OperationEntry;
+use crate::{
+    budget::{Budgets, Payer, SpendError},
+    registry::OperationEntry,
+};
 
+/// The reason of a compilation that the application's budget did not allow.
+pub(super) const OVER_BUDGET: &str = "over_budget";
 /// A gap between the score on what the coder saw and the score on the sealed set that speaks of memorising.
 const MEMORISING_GAP: f64 = 0.25;
 
@@ -55,7 +60,9 @@ struct Lesson {
 
 pub(crate) struct Compilation<'a> {
     pub(crate) entry: &'a OperationEntry,
-    pub(crate) models: &'a dyn ModelProvider,
+    pub(crate) budgets: &'a Budgets,
+    /// What the application may spend.
+    pub(crate) budget: Budget,
     pub(crate) components: &'a dyn ComponentHost,
     pub(crate) config: &'a OracleConfig,
 }
@@ -115,19 +122,23 @@ impl Compilation<'_> {
             let request =
                 coder::request(model, &entry.reference, &entry.operation, &parts.examples, number, previous.as_ref());
             tracing::info!(operation = %entry.reference, attempt = number, "asking the coder");
-            let answer = self.models.generate(&request, None).await;
+            let payer = Payer { app: &entry.reference.app, budget: self.budget, execution: false };
+            let answer = self.budgets.generate(payer, &request, None).await;
             let mut attempt = Attempt {
                 number,
                 prompt_sha256: coder::fingerprint(&request),
                 source_sha256: String::new(),
                 repair: Agreement::default(),
                 refused: None,
-                usage: answer.as_ref().map_or_else(|error| error.usage, |generation| generation.usage),
+                usage: answer.as_ref().map_or_else(SpendError::usage, |generation| generation.usage),
                 coder: answer.as_ref().ok().map(|generation| generation.by.clone()),
             };
             evidence.usage = evidence.usage + attempt.usage;
             let value = match answer {
                 Ok(generation) => generation.value,
+                Err(error @ (SpendError::Exceeded(_) | SpendError::Store(_))) => {
+                    return Err(refusal(OVER_BUDGET, error.to_string()));
+                }
                 Err(error) => {
                     attempt.refused = Some(refusal("coder", error.to_string()));
                     evidence.attempts.push(attempt);

@@ -21,7 +21,7 @@ use std::{
 
 use nexus_model::{
     Agreement, CloudEvent, ComponentHost, ComponentKind, DefinitionError, DefinitionStore, Implementation, JitRecord,
-    JitState, ModelProvider, OperationRef, OptimizeMode, RuntimeStore, StoreError,
+    JitState, OperationRef, OptimizeMode, RuntimeStore, StoreError,
 };
 use nexus_signals::EventBus;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ use self::{
     decide::{Step, decide},
 };
 use crate::{
+    budget::Budgets,
     registry::{Active, ApplicationRegistry, OperationEntry},
     traces::TraceBook,
 };
@@ -125,6 +126,9 @@ pub enum OracleError {
     /// The definition changed while code was being written for it.
     #[error("{0} changed while code was being written for it")]
     Outdated(OperationRef),
+    /// The coder might have cost more than is left of the application's budget.
+    #[error("no code was written: {0}")]
+    OverBudget(String),
     /// The host is stopping.
     #[error("the host is stopping")]
     Stopping,
@@ -144,7 +148,7 @@ pub(crate) struct OracleParts {
     pub(crate) registry: Arc<ApplicationRegistry>,
     pub(crate) runtime: Arc<dyn RuntimeStore>,
     pub(crate) definitions: Arc<dyn DefinitionStore>,
-    pub(crate) models: Arc<dyn ModelProvider>,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) components: Arc<dyn ComponentHost>,
     pub(crate) traces: Arc<TraceBook>,
     pub(crate) events: EventBus,
@@ -307,9 +311,11 @@ impl OptimizationOracle {
         self.announce(entry, JitState::Compiling, None).await;
         let traces = self.parts.traces.read(&entry.reference, &entry.version).await?;
         let distinct = traces.len() as u64;
+        let budget = self.parts.registry.budget(&entry.reference.app);
         let compilation = Compilation {
             entry,
-            models: self.parts.models.as_ref(),
+            budgets: &self.parts.budgets,
+            budget,
             components: self.parts.components.as_ref(),
             config: &self.config,
         };
@@ -325,7 +331,9 @@ impl OptimizationOracle {
                 let mut record = self.record(entry).await?;
                 record.needed_inputs = distinct + distinct.div_ceil(10).max(1);
                 self.change(entry, &mut record, JitState::Refused).await?;
-                Err(OracleError::Component(refused.detail))
+                let over_budget = refused.reason == compile::OVER_BUDGET;
+                let why = if over_budget { OracleError::OverBudget } else { OracleError::Component };
+                Err(why(refused.detail))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From a commit to applications that can be called.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use nexus_definitions::{Fault, FaultCode, PromptTemplate, Surroundings};
 use nexus_model::{
@@ -13,6 +13,7 @@ use super::{
     entry::{CodeSlot, Definition, OperationEntry},
     lifecycle,
 };
+use crate::rates::Rate;
 
 /// Revisions that are tried when a host starts and the newest has faults.
 const TRIED: usize = 20;
@@ -109,7 +110,9 @@ impl ApplicationRegistry {
         snapshot: &Snapshot,
         serving: Option<&Application>,
     ) -> Result<Application, Vec<Fault>> {
-        let surroundings = Surroundings { folder: Some(name), models: Some(&self.known_models) };
+        // Applications that name each other come one after the other, so names that are not there yet are no fault here.
+        // They open nothing until both sides are there.
+        let surroundings = Surroundings { folder: Some(name), models: Some(&self.known_models), apps: None };
         let app = nexus_definitions::load_with(&snapshot.files, surroundings)?;
         let mut operations = BTreeMap::new();
         let mut faults = Vec::new();
@@ -126,7 +129,8 @@ impl ApplicationRegistry {
             return Err(faults);
         }
         let permits = Arc::new(Semaphore::new(app.limits.concurrency));
-        Ok(Application { permits, revision: snapshot.revision.clone(), operations, app })
+        let rate = rate(app.limits.requests_per_minute, serving);
+        Ok(Application { permits, rate, revision: snapshot.revision.clone(), operations, app })
     }
 
     async fn entry(
@@ -169,6 +173,13 @@ impl ApplicationRegistry {
     pub(super) async fn check(&self, name: &AppName, snapshot: &Snapshot) -> Result<App, Vec<Fault>> {
         self.prepare(name, snapshot, None).await.map(|application| application.app)
     }
+}
+
+/// The rate that serves already, unless it is another one now.
+fn rate(per_minute: Option<NonZeroU32>, serving: Option<&Application>) -> Option<Arc<Rate>> {
+    let per_minute = per_minute?;
+    let same = serving.and_then(|application| application.rate.clone()).filter(|rate| rate.per_minute() == per_minute);
+    Some(same.unwrap_or_else(|| Arc::new(Rate::new("app", per_minute))))
 }
 
 fn validator(schema: &serde_json::Value) -> Result<jsonschema::Validator, Fault> {

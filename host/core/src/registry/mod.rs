@@ -15,14 +15,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use nexus_definitions::Fault;
 use nexus_model::{
-    App, AppName, ComponentHost, DefinitionError, DefinitionStore, ModelProvider, OperationName, OperationRef,
+    App, AppName, Budget, ComponentHost, DefinitionError, DefinitionStore, ModelProvider, OperationName, OperationRef,
     Revision, RuntimeStore, StoreError,
 };
 use nexus_signals::{EventBus, MetricCollector};
 use tokio::sync::{Notify, Semaphore};
 
 use self::remote::Attached;
-use crate::start::Parts;
+use crate::{rates::Rate, start::Parts};
 
 pub use diff::{Diff, FileChange, FileDiff};
 pub(crate) use entry::{Active, Definition, OperationEntry};
@@ -40,6 +40,8 @@ pub(crate) struct Application {
     pub(crate) operations: BTreeMap<OperationName, Arc<OperationEntry>>,
     /// The application's share of concurrency.
     pub(crate) permits: Arc<Semaphore>,
+    /// The application's rate of calls, if it has one; goes on from revision to revision.
+    pub(crate) rate: Option<Arc<Rate>>,
 }
 
 /// What is known of one application's folder.
@@ -130,6 +132,11 @@ impl ApplicationRegistry {
             .filter_map(|slot| slot.serving.as_ref())
             .flat_map(|app| app.operations.values().cloned())
             .collect()
+    }
+
+    /// What an application may spend on models.
+    pub(crate) fn budget(&self, app: &AppName) -> Budget {
+        self.application(app.as_str()).map(|application| application.app.limits.budget).unwrap_or_default()
     }
 
     /// The names of all applications.

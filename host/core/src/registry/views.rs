@@ -1,7 +1,9 @@
 //! What the doors show of applications.
 
+use std::num::NonZeroU32;
+
 use nexus_definitions::Fault;
-use nexus_model::{AppName, Implementation, OperationName, Optimize, Revision, VersionHash};
+use nexus_model::{AppName, Budget, Implementation, OperationName, Optimize, Revision, VersionHash};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -54,6 +56,12 @@ pub struct AppDetail {
     pub timeout_ms: u64,
     /// Calls that may run at one time.
     pub concurrency: usize,
+    /// Calls that may be made in a minute, at each replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// What it may spend on models; `GET /v1/apps/{app}/budget` shows it.
+    #[serde(skip)]
+    pub budget: Budget,
     /// The operations that serve.
     #[serde(rename = "operation_details")]
     pub operations: Vec<OperationDetail>,
@@ -96,6 +104,8 @@ impl ApplicationRegistry {
             summary: summary(&name, slot),
             timeout_ms: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
             concurrency: limits.concurrency,
+            requests_per_minute: limits.requests_per_minute,
+            budget: limits.budget,
             operations: slot
                 .serving
                 .iter()

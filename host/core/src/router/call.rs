@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use nexus_definitions::Violation;
-use nexus_model::{AnsweredBy, ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, TokenSink, Usage};
+use nexus_model::{
+    AnsweredBy, ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, StoreError, TokenSink, Usage,
+};
+
+use crate::budget::{BudgetExceeded, SpendError};
 
 /// One call of an operation.
 pub struct Call<'a> {
@@ -106,6 +110,12 @@ pub enum CallErrorKind {
     /// The model gave no usable answer.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The answer might have cost more than is left of the application's budget.
+    #[error(transparent)]
+    Budget(BudgetExceeded),
+    /// The budget could not be looked at.
+    #[error(transparent)]
+    Store(StoreError),
     /// A component written by hand was stopped.
     #[error(transparent)]
     Component(#[from] ComponentFault),
@@ -123,6 +133,16 @@ pub enum CallErrorKind {
     },
 }
 
+impl From<SpendError> for CallErrorKind {
+    fn from(error: SpendError) -> Self {
+        match error {
+            SpendError::Exceeded(exceeded) => Self::Budget(exceeded),
+            SpendError::Store(error) => Self::Store(error),
+            SpendError::Model(error) => Self::Model(error),
+        }
+    }
+}
+
 impl CallErrorKind {
     /// A stable word for metrics, problem details and scripts.
     pub fn code(&self) -> &'static str {
@@ -135,6 +155,8 @@ impl CallErrorKind {
             Self::Busy { .. } => "busy",
             Self::Render(_) => "render",
             Self::Model(error) => error.kind.code(),
+            Self::Budget(_) => "budget_exceeded",
+            Self::Store(_) => "store_unavailable",
             Self::Component(ComponentFault::Deadline(_)) => "component_deadline",
             Self::Component(_) => "component_fault",
             Self::ComponentRefused { .. } => "component_refused",

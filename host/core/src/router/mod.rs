@@ -14,7 +14,7 @@ use std::{
 use nexus_definitions::{nearest, violations};
 use nexus_model::{
     AnsweredBy, Cause, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason,
-    GenerateRequest, Generation, ModelProvider, Origin, ServedBy, TokenSink, Trace, Usage,
+    GenerateRequest, Generation, Origin, ServedBy, TokenSink, Trace, Usage,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -25,7 +25,9 @@ pub(crate) use plan::{Plan, plan};
 
 use crate::{
     audit::Auditor,
+    budget::{Budgets, Payer},
     executions::Executions,
+    rates::{RateExceeded, RateState},
     registry::{Application, ApplicationRegistry, Definition, OperationEntry},
     traces::TraceBook,
 };
@@ -42,7 +44,7 @@ pub(crate) struct RouterConfig {
 /// Answers calls. Knows nothing of how code comes to be: it reads the registry.
 pub struct RequestRouter {
     pub(crate) registry: Arc<ApplicationRegistry>,
-    pub(crate) models: Arc<dyn ModelProvider>,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) executions: Arc<Executions>,
     pub(crate) traces: Arc<TraceBook>,
     pub(crate) auditor: Auditor,
@@ -88,6 +90,12 @@ struct Failed {
 }
 
 impl RequestRouter {
+    /// Takes one call of the application's rate, where it has one; to be asked before anything of the call is read.
+    pub fn admit(&self, app: &str) -> Result<Option<RateState>, RateExceeded> {
+        let rate = self.registry.application(app).and_then(|application| application.rate.clone());
+        rate.map(|rate| rate.take()).transpose()
+    }
+
     /// Answers one call within the application's time limit. Every call that gets past its input checks is recorded as
     /// an execution, answered or not.
     pub async fn execute(&self, call: Call<'_>) -> Result<Answer, CallError> {
@@ -175,7 +183,12 @@ impl RequestRouter {
                 match self.ask_code(running, active.component.as_ref()).await {
                     Ok((output, text)) => {
                         if audit {
-                            self.auditor.ask_again(running.entry, &running.input, &output);
+                            self.auditor.ask_again(
+                                running.application.app.limits.budget,
+                                running.entry,
+                                &running.input,
+                                &output,
+                            );
                         }
                         Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None, model: None })
                     }
@@ -246,10 +259,12 @@ impl RequestRouter {
         let request = request(running.entry, &running.input, running.left())
             .map_err(|message| fail(CallErrorKind::Render(message), None))?;
         let asked = Instant::now();
-        let generation = self.models.generate(&request, sink).await.map_err(|error| {
-            let usage = error.usage;
+        let Application { app, .. } = running.application;
+        let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true };
+        let generation = self.budgets.generate(payer, &request, sink).await.map_err(|error| {
+            let usage = error.usage();
             running.entry.metrics.record_usage(&usage);
-            fail(CallErrorKind::Model(error), Some(usage))
+            fail(error.into(), Some(usage))
         })?;
         running.entry.metrics.record_usage(&generation.usage);
         if generation.repaired {

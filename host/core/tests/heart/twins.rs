@@ -7,7 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use nexus_core::{Answer, Call, CallError, Core, CoreConfig, ImportError, JitStatus, MasterKey, OracleConfig, Parts};
+use nexus_core::{
+    Answer, Call, CallError, Core, CoreConfig, ImportError, JitStatus, MasterKey, OracleConfig, Parts, SecretVault,
+};
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
     DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
@@ -209,7 +211,10 @@ impl Bench {
         oracle: OracleConfig,
     ) -> Self {
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let master = MasterKey::from_bytes([0; 32]);
+        let vault = SecretVault::load(Arc::clone(&runtime) as Arc<dyn RuntimeStore>, &master).await.unwrap();
         let parts = Parts {
+            vault: Arc::new(vault),
             definitions: Arc::clone(&definitions) as Arc<dyn DefinitionStore>,
             runtime: Arc::clone(&runtime) as Arc<dyn RuntimeStore>,
             models: Arc::new(Models(coder.clone())),
@@ -224,7 +229,7 @@ impl Bench {
         let known_models = vec!["small".to_owned(), "coder".to_owned()];
         let events = EventsConfig { retry_ms: 5, lease_ms: 1_000, ..EventsConfig::default() };
         let config = CoreConfig { known_models, oracle, events, ..CoreConfig::default() };
-        let core = Core::start(config, parts, &MasterKey::from_bytes([0; 32])).await.unwrap();
+        let core = Core::start(config, parts, &master).await.unwrap();
         let operation = OperationRef { app: "sums".parse().unwrap(), operation: "double".parse().unwrap() };
         Self { core, operation, definitions, runtime, coder, tracker, cancel }
     }

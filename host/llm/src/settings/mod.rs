@@ -5,6 +5,7 @@ mod price;
 
 use std::{fmt, path::PathBuf};
 
+use nexus_model::SecretName;
 use serde::Deserialize;
 
 pub use endpoint::{Endpoint, InvalidEndpoint};
@@ -113,7 +114,7 @@ pub enum ResponseFormat {
     Text,
 }
 
-/// Where an API key is: `{ env: NAME }` or `{ file: /run/secrets/name }`.
+/// Where an API key is: `{ env: NAME }`, `{ file: /run/secrets/name }` or `{ secret: name }`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyReference {
@@ -121,6 +122,8 @@ pub enum KeyReference {
     Env(String),
     /// In a file.
     File(PathBuf),
+    /// Among the host's secrets, under this name.
+    Secret(SecretName),
 }
 
 impl fmt::Display for KeyReference {
@@ -128,6 +131,7 @@ impl fmt::Display for KeyReference {
         match self {
             Self::Env(name) => write!(f, "the environment variable `{name}`"),
             Self::File(path) => write!(f, "the file `{}`", path.display()),
+            Self::Secret(name) => write!(f, "the secret `{name}`"),
         }
     }
 }

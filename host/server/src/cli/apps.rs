@@ -15,6 +15,7 @@ pub(super) async fn run(command: &Apps, output: Output) -> Result<(), Failure> {
             let list: AppList = Client::new(connection)?.get("/v1/apps").await?;
             if output.json { output.value(&list) } else { show_list(&list, output) }
         }
+        Apps::Budget { app, connection } => super::budget::run(app, connection, output).await?,
         Apps::Show(App { name, connection }) => {
             let app: AppDetailView = Client::new(connection)?.get(&format!("/v1/apps/{}", segment(name))).await?;
             if output.json { output.value(&app) } else { show(&app, output) }

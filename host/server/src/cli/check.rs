@@ -39,9 +39,14 @@ pub(super) fn run(check: &Check, output: Output, environment: &Environment) -> R
             return Err(Failure::usage(message, "an application is a folder with an `app.yaml`"));
         }
         checked += files.len();
+        // One application alone may name others that are not here.
+        let known: Option<Vec<_>> = (!dir.join("app.yaml").is_file()).then(|| files.keys().cloned().collect());
         let mut faults = BTreeMap::new();
         for (name, tree) in &files {
-            match load_with(tree, Surroundings { folder: Some(name), models: models.as_deref() }) {
+            match load_with(
+                tree,
+                Surroundings { folder: Some(name), models: models.as_deref(), apps: known.as_deref() },
+            ) {
                 Ok(app) => operations += app.operations.len(),
                 Err(found) => {
                     faults.insert(name.clone(), found);

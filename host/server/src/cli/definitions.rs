@@ -19,7 +19,7 @@ use crate::{
 
 pub(super) async fn run(command: &Apps, output: Output) -> Result<(), Failure> {
     match command {
-        Apps::List { .. } | Apps::Show(_) => Ok(()),
+        Apps::List { .. } | Apps::Show(_) | Apps::Budget { .. } => Ok(()),
         Apps::Export { app, dir, revision, connection } => {
             export(&Client::new(connection)?, app, dir, revision.as_deref(), output).await
         }

@@ -2,6 +2,8 @@
 
 mod apps;
 mod args;
+mod audit;
+mod budget;
 mod call;
 mod check;
 mod client;
@@ -16,6 +18,7 @@ mod memory;
 mod model;
 pub(crate) mod output;
 mod record;
+mod secret;
 mod serve;
 mod sse;
 mod templates;
@@ -72,6 +75,8 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Call(call) => call::run(&call, output).await,
         Command::Key(key) => key::run(&key, output).await,
+        Command::Secret(secret) => secret::run(&secret, output).await,
+        Command::Audit(audit) => audit::run(&audit, output).await,
         Command::Jit(jit) => jit::run(&jit, output).await,
         Command::Executions(executions) => executions::run(&executions, output).await,
         Command::Apps(apps) => apps::run(&apps, output).await,

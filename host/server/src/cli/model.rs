@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nexus_llm::{LanguageModels, ModelSettings, PriceList, Probe};
+use nexus_llm::{KeyReference, LanguageModels, ModelSettings, PriceList, Probe};
 use nexus_model::ModelErrorKind;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     environment::Environment,
     model_keys::resolve,
+    secrets::AllSecrets,
     settings::{Settings, Sources, duration},
 };
 
@@ -35,14 +36,18 @@ pub(super) fn load(config: Option<&std::path::PathBuf>, environment: &Environmen
 
 /// The models of the settings, with the keys of this process.
 pub(super) fn models(settings: &Settings, environment: Environment) -> Result<LanguageModels, Failure> {
-    let keys = Arc::new(move |reference: &_| resolve(reference, &environment));
+    let secrets = AllSecrets::of_operator(&settings.secrets_dir, &environment);
+    let keys = Arc::new(move |reference: &_| resolve(reference, &environment, &secrets));
     LanguageModels::new(settings.models.clone(), keys).map_err(|error| Failure::Start(error.into()))
 }
 
 fn list(settings: &Settings, output: Output, environment: &Environment) {
     let prices = PriceList::bundled();
-    let rows: Vec<Value> =
-        settings.models.iter().map(|(alias, model)| shown(alias, model, &prices, environment)).collect();
+    let rows: Vec<Value> = settings
+        .models
+        .iter()
+        .map(|(alias, model)| shown(alias, model, &prices, key(settings, model, environment)))
+        .collect();
     if output.json {
         return output.value(&json!({ "models": rows }));
     }
@@ -65,13 +70,19 @@ fn list(settings: &Settings, output: Output, environment: &Environment) {
     output.table(&["ALIAS", "PROVIDER", "MODEL", "USD PER MILLION, IN / OUT", "AS OF", "KEY"], &table);
 }
 
-/// A model as it is listed; of its key only whether it is there.
-fn shown(alias: &str, model: &ModelSettings, prices: &PriceList, environment: &Environment) -> Value {
-    let key = match &model.key {
+/// Whether a model's key is there. What the server's store holds cannot be seen from here.
+fn key(settings: &Settings, model: &ModelSettings, environment: &Environment) -> &'static str {
+    let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment);
+    match &model.key {
         None => "none",
-        Some(reference) if resolve(reference, environment).is_some() => "set",
+        Some(reference) if resolve(reference, environment, &secrets).is_some() => "set",
+        Some(KeyReference::Secret(_)) => "in the store, if anywhere",
         Some(_) => "missing",
-    };
+    }
+}
+
+/// A model as it is listed; of its key only whether it is there.
+fn shown(alias: &str, model: &ModelSettings, prices: &PriceList, key: &'static str) -> Value {
     let price = prices.of(model).map(|priced| {
         json!({
             "input_usd_per_million": priced.price.input_usd_per_million,
@@ -102,7 +113,7 @@ async fn test(test: &ModelTest, output: Output, environment: Environment) -> Res
         return Err(Failure::usage(format!("there is no model `{}` in the settings", test.alias), &error.hint));
     }
     let mut row = match settings.models.get(&test.alias) {
-        Some(model) => shown(&test.alias, model, &PriceList::bundled(), &environment),
+        Some(model) => shown(&test.alias, model, &PriceList::bundled(), key(&settings, model, &environment)),
         None => json!({}),
     };
     add(&mut row, &probe);

@@ -17,6 +17,7 @@ use crate::{
     data_dir::ADMIN_KEY_FILE,
     environment::Environment,
     model_keys::resolve,
+    secrets::AllSecrets,
     settings::{LogSettings, Override, Settings, Sources},
 };
 
@@ -116,7 +117,8 @@ fn greet(running: &Running, output: Output, keys: bool, key_file: Option<&std::p
 
 /// Logs to standard error, with the keys of models masked wherever they might turn up.
 fn start_log(settings: &Settings, output: Output, environment: &Environment) -> Result<(), Failure> {
-    let secrets = settings.models.values().filter_map(|model| resolve(model.key.as_ref()?, environment));
+    let known = AllSecrets::of_operator(&settings.secrets_dir, environment);
+    let secrets = settings.models.values().filter_map(|model| resolve(model.key.as_ref()?, environment, &known));
     let redactor = Redactor::new(secrets.map(|secret| secret.expose_secret().to_owned()));
     let LogSettings { level, format } = settings.log.clone();
     let logging = LoggingSettings { filter: level, format, colour: output.colours(), redactor };

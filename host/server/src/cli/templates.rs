@@ -99,7 +99,7 @@ fn refused(template: &StarterTemplate, error: StarterError) -> Failure {
 }
 
 fn check_files(name: &AppName, files: &FileTree, dir: &Path, output: Output) -> Result<(), Failure> {
-    match load_with(files, Surroundings { folder: Some(name), models: None }) {
+    match load_with(files, Surroundings { folder: Some(name), ..Surroundings::default() }) {
         Ok(_) => Ok(()),
         Err(faults) => {
             let faults = BTreeMap::from([(name.clone(), faults)]);

@@ -8,16 +8,19 @@ use std::sync::{
 use axum::{
     body::Bytes,
     extract::FromRequestParts,
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
 };
-use nexus_core::{Core, Principal, Scope, Target};
+use nexus_core::{Core, Denial, Principal, RateExceeded, RateState, Scope, Target, presented_key_id};
 use nexus_model::AppName;
-use nexus_signals::{InFlight, MetricCollector};
+use nexus_signals::{InFlight, MetricCollector, Redactor, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{error, problem::Problem};
-use crate::settings::LimitSettings;
+use crate::{secrets::AllSecrets, settings::LimitSettings};
+
+/// The longest path that is written to the audit log, in characters.
+const MAX_PATH: usize = 150;
 
 /// Who is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) struct Api(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) core: Core,
     pub(crate) metrics: Arc<MetricCollector>,
+    /// All sources of secrets, for their names.
+    pub(crate) secrets: Arc<AllSecrets>,
     pub(crate) limits: LimitSettings,
     pub(crate) access: Access,
     /// Whether `/metrics` asks for no key.
@@ -98,11 +103,54 @@ impl Api {
             Access::Local => Ok(Principal::local()),
             Access::Keys => headers
                 .get(header::AUTHORIZATION)
-                .and_then(|value| bearer(value.to_str().ok()?))
+                .and_then(presented)
                 .and_then(|key| self.core.keys.authenticate(key))
                 .ok_or_else(error::unauthorized),
         }
     }
+
+    /// Writes to the audit log what is about to be done; it must not be done where this fails.
+    pub(crate) async fn note(&self, caller: &Caller, action: &str, target: &str) -> Result<(), Problem> {
+        self.core.audit_log.record(caller.principal(), action, target, serde_json::json!({})).await?;
+        Ok(())
+    }
+
+    /// Counts a request that was turned away with 401 or 403; a sample goes to the audit log.
+    pub(crate) fn deny(&self, status: StatusCode, asked: &Asking) {
+        let unauthorized = status == StatusCode::UNAUTHORIZED;
+        self.metrics.host().record_refused(if unauthorized { Refusal::Unauthorized } else { Refusal::Forbidden });
+        let key_id = asked.key.as_ref().and_then(presented).and_then(presented_key_id).map(str::to_owned);
+        let path: String = asked.uri.path().chars().take(MAX_PATH).collect();
+        let request = format!("{} {}", asked.method, Redactor::default().redact(&path));
+        self.core.audit_log.deny(Denial { status: status.as_u16(), key_id, request });
+    }
+
+    /// A rate as it stands after one request was taken of it, or the refusal of that request, counted.
+    pub(crate) fn rated(&self, taken: Result<Option<RateState>, RateExceeded>) -> Result<Option<RateState>, Problem> {
+        taken.map_err(|exceeded| {
+            self.metrics.host().record_refused(Refusal::RateLimited);
+            error::rate_exceeded(&exceeded)
+        })
+    }
+}
+
+/// What was asked, as far as the audit log tells it. Cheap to take from every request: nothing is copied.
+pub(crate) struct Asking {
+    method: Method,
+    uri: Uri,
+    key: Option<HeaderValue>,
+}
+
+impl Asking {
+    pub(crate) fn of<B>(request: &axum::http::Request<B>) -> Self {
+        let key = request.headers().get(header::AUTHORIZATION).cloned();
+        Self { method: request.method().clone(), uri: request.uri().clone(), key }
+    }
+}
+
+/// The key in an `Authorization` field.
+fn presented(field: &HeaderValue) -> Option<&str> {
+    bearer(field.to_str().ok()?)
 }
 
 /// The token of an `Authorization` field of the scheme `Bearer`, whose name has no case (RFC 9110).
@@ -114,6 +162,7 @@ fn bearer(field: &str) -> Option<&str> {
 /// A request that was let in: it has a permit, and its sender is known. The permit is free again when this is dropped.
 pub(crate) struct Caller {
     principal: Principal,
+    rate: Option<RateState>,
     _permit: OwnedSemaphorePermit,
     _counted: InFlight,
 }
@@ -124,7 +173,9 @@ impl FromRequestParts<Api> for Caller {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let permit = api.admit()?;
         let counted = api.metrics.host().begin();
-        Ok(Self { principal: api.authenticate(&parts.headers)?, _permit: permit, _counted: counted })
+        let principal = api.authenticate(&parts.headers)?;
+        let rate = api.rated(principal.admit())?;
+        Ok(Self { principal, rate, _permit: permit, _counted: counted })
     }
 }
 
@@ -170,6 +221,16 @@ impl Caller {
     /// The name of the caller's key.
     pub(crate) fn name(&self) -> &str {
         &self.principal.name
+    }
+
+    /// Who the caller is, for the audit log.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What is left of the key's own rate, if it has one.
+    pub(crate) fn rate(&self) -> Option<RateState> {
+        self.rate
     }
 
     pub(crate) fn may(&self, verb: Verb, app: &AppName) -> bool {

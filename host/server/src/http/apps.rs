@@ -1,5 +1,7 @@
 //! `GET /v1/apps` and `GET /v1/apps/{app}`.
 
+use std::num::NonZeroU32;
+
 use axum::{Json, extract::State, http::HeaderMap};
 use nexus_core::{AppDetail, AppStatus, AppSummary, OperationDetail};
 use nexus_definitions::Fault;
@@ -191,6 +193,10 @@ pub struct AppDetailView {
     pub timeout_ms: u64,
     /// Calls that may run at one time.
     pub concurrency: usize,
+    /// Calls that may be made in a minute, at each replica; any number if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub requests_per_minute: Option<NonZeroU32>,
     /// The operations that serve, in full.
     pub operation_details: Vec<OperationView>,
 }
@@ -201,6 +207,7 @@ impl From<AppDetail> for AppDetailView {
             summary: app.summary.into(),
             timeout_ms: app.timeout_ms,
             concurrency: app.concurrency,
+            requests_per_minute: app.requests_per_minute,
             operation_details: app.operations.into_iter().map(Into::into).collect(),
         }
     }
@@ -214,6 +221,7 @@ impl From<AppDetail> for AppDetailView {
     responses(
         (status = 200, body = AppList, description = "By name"),
         (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -234,6 +242,7 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Json<AppList
         (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),

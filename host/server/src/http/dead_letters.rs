@@ -156,6 +156,7 @@ pub(crate) async fn redrive(
     Named((app, id)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let name = known(&api, &caller, Verb::Write, &app)?;
+    api.note(&caller, "dead_letter.redrive", &format!("{name}/{id}")).await?;
     if api.core.events.redrive(&name, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
@@ -185,6 +186,7 @@ pub(crate) async fn discard(
     Named((app, id)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let name = known(&api, &caller, Verb::Write, &app)?;
+    api.note(&caller, "dead_letter.discard", &format!("{name}/{id}")).await?;
     if api.core.events.discard(&name, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

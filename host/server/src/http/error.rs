@@ -6,7 +6,10 @@ mod definitions;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use nexus_core::{CallError, CallErrorKind, HookError, KeyError, OracleError, PublishError, Scope};
+use nexus_core::{
+    AuditLogError, BudgetExceeded, CallError, CallErrorKind, HookError, KeyError, OracleError, PublishError,
+    RateExceeded, Scope, VaultError,
+};
 use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
 
 pub(crate) use definitions::{
@@ -54,6 +57,8 @@ fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
             "no permit of this application was free",
         )
         .retry_after(retry_after),
+        CallErrorKind::Budget(exceeded) => over_budget(&exceeded),
+        CallErrorKind::Store(error) => error.into(),
         CallErrorKind::Model(error) => model_problem(&error, code),
         CallErrorKind::Component(fault) => component_problem(&fault, code),
         CallErrorKind::ComponentRefused { reason } => {
@@ -165,6 +170,12 @@ impl From<OracleError> for Problem {
             OracleError::NotActive(_) => conflict("not_active"),
             OracleError::AlreadyCompiling(_) => conflict("already_compiling").retry_after(COMPILE_WAIT),
             OracleError::Outdated(_) => conflict("outdated").hint("try again with the new definition"),
+            OracleError::OverBudget(_) => Self::new(
+                StatusCode::PAYMENT_REQUIRED,
+                "budget_exceeded",
+                "The application's budget is used up",
+                error.to_string(),
+            ),
             OracleError::Stopping => draining(),
             OracleError::Store(error) => error.clone().into(),
             OracleError::Definitions(_) | OracleError::Component(_) => {
@@ -182,8 +193,59 @@ impl From<KeyError> for Problem {
             KeyError::TooMany => {
                 Self::new(StatusCode::CONFLICT, "too_many_keys", "There are too many keys", error.to_string())
             }
-            KeyError::Name | KeyError::NoScope => invalid_key(error.to_string()),
+            KeyError::Name | KeyError::NoScope | KeyError::Overlap => invalid_key(error.to_string()),
+            KeyError::Ended => Self::new(StatusCode::CONFLICT, "key_ended", "The key has ended", error.to_string()),
+            KeyError::Contended => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "contended", "Others were faster", error.to_string())
+                    .retry_after(BUSY_WAIT)
+            }
         }
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Store(error) => error.into(),
+            VaultError::Size => invalid_secret(error.to_string()),
+            VaultError::TooMany => {
+                Self::new(StatusCode::CONFLICT, "too_many_secrets", "There are too many secrets", error.to_string())
+            }
+            VaultError::Seal => internal(),
+        }
+    }
+}
+
+/// 402 and not 429, which client libraries try again by themselves: that would be of no use before the budget is whole
+/// again.
+fn over_budget(exceeded: &BudgetExceeded) -> Problem {
+    let problem = |hint: String| {
+        let title = "The application's budget is used up";
+        Problem::new(StatusCode::PAYMENT_REQUIRED, "budget_exceeded", title, exceeded.to_string()).hint(hint)
+    };
+    match exceeded.resets_at {
+        Some(end) => {
+            let wait = (end - time::OffsetDateTime::now_utc()).whole_seconds().max(1).unsigned_abs();
+            let day = end.date();
+            let hint = format!("the budget is whole again at {day}T00:00:00Z; `limits` in `app.yaml` sets it");
+            Problem { retry_after: Some(wait), ..problem(hint) }
+        }
+        None => {
+            problem("`limits` in `app.yaml` sets it; a smaller input or `max_tokens` in the prompt helps".to_owned())
+        }
+    }
+}
+
+impl From<AuditLogError> for Problem {
+    fn from(error: AuditLogError) -> Self {
+        tracing::error!(%error, "a change was refused");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "audit_unavailable",
+            "The change was refused because it could not be written to the audit log",
+            "nothing was changed; the server's log says why",
+        )
+        .retry_after(BUSY_WAIT)
     }
 }
 
@@ -250,6 +312,16 @@ pub(crate) fn foreign(header: &'static str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "foreign_origin", "Not from here", detail)
 }
 
+pub(crate) fn rate_exceeded(exceeded: &RateExceeded) -> Problem {
+    let problem = Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        "Too many requests",
+        format!("{exceeded}; nothing of this request was begun"),
+    );
+    Problem { rate: Some(Box::new(exceeded.state)), ..problem.retry_after(exceeded.retry_after) }
+}
+
 pub(crate) fn overloaded() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -298,6 +370,19 @@ pub(crate) fn invalid_key(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_key", "The key cannot be made", detail)
 }
 
+pub(crate) fn invalid_secret(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_secret", "The secret cannot be kept", detail)
+}
+
+pub(crate) fn unknown_secret(name: &str) -> Problem {
+    let detail = match name.parse::<nexus_model::SecretName>() {
+        Ok(name) => format!("the store has no secret `{name}`"),
+        Err(_) => "the store has no secret of this name".to_owned(),
+    };
+    Problem::new(StatusCode::NOT_FOUND, "unknown_secret", "No such secret", detail)
+        .hint("secrets of the environment and of files are the operator's to take away")
+}
+
 pub(crate) fn invalid_parameter(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", "A parameter is not valid", detail)
 }
@@ -312,6 +397,6 @@ pub(crate) fn internal() -> Problem {
 }
 
 /// What a caller sent, cut to what is fit to be sent back.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

@@ -14,7 +14,7 @@ use super::{
     body, headers,
     params::Named,
     problem::Problem,
-    stream,
+    rate, stream,
     trace_context::{self, TraceContext},
 };
 
@@ -44,15 +44,19 @@ use super::{
             ("x-nexus-path" = String, description = "`component` or `model`: which path answered"),
             ("x-nexus-fallback" = String, description = "Why a component that was asked first did not answer; absent when none was"),
             ("traceparent" = String, description = "W3C Trace Context"),
+            ("ratelimit-policy" = String, description = "The rates of the key and of the application, where they have one"),
+            ("ratelimit" = String, description = "What is left of them"),
         )),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The answer might cost more than is left of the application's budget", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:invoke`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The input does not satisfy the schema, or a component written by hand refused it", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the rate of the key or of the application: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The model or the component gave no usable answer", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full, stopping, or limited by the provider: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "The time-out of the application passed", body = Problem, content_type = "application/problem+json"),
@@ -66,15 +70,20 @@ pub(crate) async fn execute(
     request: Request,
 ) -> Result<Response, Problem> {
     api.permit(&caller, Verb::Invoke, &app)?;
+    let rates = [caller.rate(), api.rated(api.core.router.admit(&app))?];
     let (Parts { headers: incoming, .. }, body) = request.into_parts();
     let body = body::read(&api, &incoming, body).await?;
     let span = span(&app, &operation, &incoming, &caller);
     if wants_events(&incoming) {
-        return stream::events(api, caller, app, operation, body, &incoming).instrument(span).await;
+        let mut response = stream::events(api, caller, app, operation, body, &incoming).instrument(span).await?;
+        rate::tell(response.headers_mut(), rates.iter().flatten());
+        return Ok(response);
     }
     let call = Call { app: &app, operation: &operation, body: &body, sink: None };
     let answer = api.core.router.execute(call).instrument(span).await?;
-    Ok(plain(answer, &incoming))
+    let mut response = plain(answer, &incoming);
+    rate::tell(response.headers_mut(), rates.iter().flatten());
+    Ok(response)
 }
 
 /// Costs next to nothing unless somebody listens at this level.

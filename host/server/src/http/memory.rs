@@ -159,6 +159,7 @@ pub(crate) async fn write(
     let app = known(&api, &caller, Verb::Write, &app)?;
     let document = named(&document)?;
     let text = text(&api, request).await?;
+    api.note(&caller, "memory.write", app.as_str()).await?;
     let commit = api.core.memory.write(&app, &document, &text, &author(&caller)).await?;
     Ok(Json(RememberedView { commit }))
 }
@@ -225,6 +226,7 @@ pub(crate) async fn remove(
     Named((app, document)): Named<(String, String)>,
 ) -> Result<Json<RememberedView>, Problem> {
     let app = known(&api, &caller, Verb::Write, &app)?;
+    api.note(&caller, "memory.remove", app.as_str()).await?;
     let commit = api.core.memory.remove(&app, &named(&document)?, &author(&caller)).await?;
     Ok(Json(RememberedView { commit }))
 }

@@ -2,7 +2,9 @@
 
 mod api;
 mod apps;
+mod audit;
 mod body;
+mod budget;
 mod cloud_events;
 mod dead_letters;
 mod definitions;
@@ -19,6 +21,8 @@ mod memory;
 mod optimization;
 mod params;
 mod problem;
+mod rate;
+mod secrets;
 mod service;
 mod stream;
 mod templates;
@@ -26,6 +30,8 @@ mod trace_context;
 mod triggers;
 
 pub use apps::{AppDetailView, AppList, AppView, FaultView, OperationView, OptimizeView};
+pub use audit::{AuditFaultView, AuditList, AuditRecordView, VerificationView};
+pub use budget::BudgetView;
 pub use dead_letters::{DeadLetterList, DeadLetterView};
 pub use definitions::{
     AppFiles, AuthorView, ChangeView, DeactivateBody, DiffView, EncodedBytes, FileContent, FileDiffView, HistoryView,
@@ -33,10 +39,11 @@ pub use definitions::{
 };
 pub use events::PublishedView;
 pub use executions::{AnsweredByView, CauseView, ExecutionList, ExecutionView, UsageView};
-pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody};
+pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody, RotateKeyBody};
 pub use memory::{DocumentView, HitList, HitView, MemoryView, RememberedView};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
 pub use problem::{Problem, ViolationView};
+pub use secrets::{SecretBody, SecretList, SecretView};
 pub use templates::{FromTemplate, TemplateList, TemplateView};
 pub use triggers::{TriggerList, TriggerView};
 
@@ -68,7 +75,9 @@ pub(crate) use service::Door;
         (name = "events", description = "Publish and follow events, and see what they trigger"),
         (name = "memory", description = "Read, change and search what applications are to remember"),
         (name = "optimization", description = "See and steer how code takes over from the model"),
-        (name = "keys", description = "Make and revoke API keys"),
+        (name = "keys", description = "Make, rotate and revoke API keys"),
+        (name = "secrets", description = "Keep secrets by name; no call shows a value"),
+        (name = "audit", description = "See who changed what, and who was turned away"),
         (name = "server", description = "Ask the server about itself"),
     ),
 )]
@@ -128,7 +137,15 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(optimization::promote))
         .routes(routes!(optimization::demote))
         .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
+        .routes(routes!(budget::get))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::delete))
+        .routes(routes!(secrets::list_of_app))
+        .routes(routes!(secrets::set_of_app, secrets::delete_of_app))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -211,6 +211,7 @@ type Answered = Result<Json<OptimizationView>, Problem>;
         (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -234,9 +235,11 @@ pub(crate) async fn status(State(api): State<Api>, caller: Caller, Named(names):
     responses(
         (status = 200, body = OptimizationView, description = "How it ended"),
         (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "The answer might cost more than is left of the application's budget", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Not compilable, being compiled already, or changed meanwhile", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -244,7 +247,8 @@ pub(crate) async fn status(State(api): State<Api>, caller: Caller, Named(names):
 pub(crate) async fn compile(State(api): State<Api>, caller: Caller, Named(names): Named<(String, String)>) -> Answered {
     let operation = named(&api, &caller, Verb::Write, &names)?;
     tracing::info!(%operation, by = caller.key_id(), "compile");
-    Ok(Json(api.core.oracle.compile(&operation).await?.into()))
+    let change = async { Ok(api.core.oracle.compile(&operation).await?) };
+    by_hand(&api, &caller, "operation.compile", &operation, change).await
 }
 
 /// Puts checked code in front of the model
@@ -260,6 +264,7 @@ pub(crate) async fn compile(State(api): State<Api>, caller: Caller, Named(names)
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "There is no checked code of this version", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -267,7 +272,8 @@ pub(crate) async fn compile(State(api): State<Api>, caller: Caller, Named(names)
 pub(crate) async fn promote(State(api): State<Api>, caller: Caller, Named(names): Named<(String, String)>) -> Answered {
     let operation = named(&api, &caller, Verb::Write, &names)?;
     tracing::info!(%operation, by = caller.key_id(), "promote");
-    Ok(Json(api.core.oracle.promote(&operation).await?.into()))
+    let change = async { Ok(api.core.oracle.promote(&operation).await?) };
+    by_hand(&api, &caller, "operation.promote", &operation, change).await
 }
 
 /// Lets the model answer again
@@ -283,6 +289,7 @@ pub(crate) async fn promote(State(api): State<Api>, caller: Caller, Named(names)
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "No code is active", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -290,7 +297,21 @@ pub(crate) async fn promote(State(api): State<Api>, caller: Caller, Named(names)
 pub(crate) async fn demote(State(api): State<Api>, caller: Caller, Named(names): Named<(String, String)>) -> Answered {
     let operation = named(&api, &caller, Verb::Write, &names)?;
     tracing::info!(%operation, by = caller.key_id(), "demote");
-    Ok(Json(api.core.oracle.demote(&operation).await?.into()))
+    let change = async { Ok(api.core.oracle.demote(&operation).await?) };
+    by_hand(&api, &caller, "operation.demote", &operation, change).await
+}
+
+/// Writes to the audit log what is done by hand, then does it.
+async fn by_hand(
+    api: &Api,
+    caller: &Caller,
+    action: &str,
+    operation: &OperationRef,
+    change: impl Future<Output = Result<JitStatus, Problem>>,
+) -> Answered {
+    let target = operation.to_string();
+    let status = api.core.audit_log.change(caller.principal(), action, target, serde_json::json!({}), change).await?;
+    Ok(Json(status.into()))
 }
 
 /// The operation that is meant, if the caller may do this to it.

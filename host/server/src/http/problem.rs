@@ -7,11 +7,12 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use nexus_core::RateState;
 use nexus_model::ExecutionId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{apps::FaultView, headers};
+use super::{apps::FaultView, headers, rate};
 
 /// One place where a value breaks its schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -61,6 +62,9 @@ pub struct Problem {
     /// Seconds to wait before another try; also the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The rate that was exceeded, for the headers.
+    #[serde(skip)]
+    pub(crate) rate: Option<Box<RateState>>,
 }
 
 impl Problem {
@@ -83,6 +87,7 @@ impl Problem {
             faults: Vec::new(),
             revision: None,
             retry_after: None,
+            rate: None,
         }
     }
 
@@ -124,6 +129,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             fields.insert(header::RETRY_AFTER, seconds.into());
         }
+        rate::tell(fields, self.rate.as_deref());
         if let Some(id) = self.instance.as_deref().and_then(|instance| instance.rsplit('/').next())
             && let Ok(id) = HeaderValue::from_str(id)
         {

@@ -8,22 +8,21 @@ use axum::{
     response::IntoResponse,
 };
 use futures::FutureExt;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use tower::Service;
 
-use super::{Access, Api, Problem, error, headers, local};
+use super::{Access, Api, Problem, api::Asking, error, headers, local};
 
 /// The whole server for one connection; cheap to clone. No layers: one function around the routes.
 #[derive(Clone)]
 pub(crate) struct Door {
     routes: Router,
-    local: bool,
+    api: Api,
 }
 
 impl Door {
     pub(crate) fn new(api: Api) -> Self {
-        let local = api.access == Access::Local;
-        Self { routes: super::routes(api), local }
+        Self { routes: super::routes(api.clone()), api }
     }
 
     /// Answers a request, whatever happens.
@@ -32,20 +31,31 @@ impl Door {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let asking = Asking::of(&request);
         let mut response = match self.check(&request) {
-            Ok(()) => {
-                let answer = AssertUnwindSafe(self.routes.call(request)).catch_unwind().await;
-                answer.map_or_else(|_| error::internal().into_response(), |Ok(response)| response)
-            }
+            Ok(()) => guarded(&mut self.routes, request).await,
             Err(problem) => problem.into_response(),
         };
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.api.deny(response.status(), &asking);
+        }
         headers::harden(response.headers_mut());
         Ok(response)
     }
 
     fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
-        if self.local { local::check(request.uri(), request.headers()) } else { Ok(()) }
+        if self.api.access == Access::Local { local::check(request.uri(), request.headers()) } else { Ok(()) }
     }
+}
+
+/// The answer of the routes; a panic in one of them is an answer too.
+async fn guarded<B>(routes: &mut Router, request: Request<B>) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let answer = AssertUnwindSafe(routes.call(request)).catch_unwind().await;
+    answer.map_or_else(|_| error::internal().into_response(), |Ok(response)| response)
 }
 
 #[cfg(test)]
@@ -53,18 +63,16 @@ mod tests {
     use axum::{Router, body::Body, routing::get};
     use hyper::{Request, StatusCode};
 
-    use super::Door;
+    use super::guarded;
 
     #[tokio::test]
     async fn a_panic_is_one_answer_and_not_the_end() {
         let panics = get(|| async { [0][std::hint::black_box(1)].to_string() });
-        let routes = Router::new().route("/panic", panics).route("/fine", get(|| async { "fine" }));
-        let door = Door { routes, local: false };
+        let mut routes = Router::new().route("/panic", panics).route("/fine", get(|| async { "fine" }));
         for (path, status) in [("/panic", StatusCode::INTERNAL_SERVER_ERROR), ("/fine", StatusCode::OK)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let response = door.clone().answer(request).await.unwrap();
+            let response = guarded(&mut routes, request).await;
             assert_eq!(response.status(), status);
-            assert_eq!(response.headers()["x-content-type-options"], "nosniff");
             if status != StatusCode::OK {
                 assert_eq!(response.headers()["content-type"], "application/problem+json");
             }

@@ -106,6 +106,7 @@ pub(crate) async fn create(State(api): State<Api>, caller: Caller, request: Requ
     let message = Some(format!("Add {app} from the template {}", known.name));
     let mut edit = edit(&caller, app, &HeaderMap::new(), message)?;
     edit.condition = Condition::Absent;
+    api.note(&caller, "app.create", edit.app.as_str()).await?;
     let written = api.core.registry.put_app(&edit, &files).await?;
     Ok(answer(&edit.app, &written))
 }

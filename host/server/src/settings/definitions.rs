@@ -51,6 +51,7 @@ fn reference<S: Serializer>(reference: &Option<KeyReference>, serializer: S) -> 
     let shown = reference.as_ref().map(|reference| match reference {
         KeyReference::Env(name) => json!({ "env": name }),
         KeyReference::File(path) => json!({ "file": path }),
+        KeyReference::Secret(name) => json!({ "secret": name }),
     });
     shown.serialize(serializer)
 }

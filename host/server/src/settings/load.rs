@@ -12,6 +12,8 @@ use crate::environment::Environment;
 
 /// Variables that begin with `NEXUS_` and are no settings of a server.
 const OTHERS: [&str; 4] = ["CONFIG", "KEY", "MASTER_KEY", "URL"];
+/// What the variables of secrets begin with, behind `NEXUS_`.
+const SECRETS: &str = "SECRET_";
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "nexus.yaml";
 
@@ -147,7 +149,8 @@ fn variables(environment: &Environment) -> (Vec<Override>, Vec<String>) {
     let known = serde_json::to_value(Settings::default()).unwrap_or_default();
     let mut warnings = Vec::new();
     let mut found = Vec::new();
-    for (name, value) in environment.of_nexus().filter(|(name, _)| !OTHERS.contains(name)) {
+    let settings = environment.of_nexus().filter(|(name, _)| !OTHERS.contains(name) && !name.starts_with(SECRETS));
+    for (name, value) in settings {
         let path: Vec<String> = name.to_lowercase().split("__").map(str::to_owned).collect();
         if path.first().is_some_and(|first| known.get(first).is_some()) {
             found.push(Override { origin: format!("NEXUS_{name}"), path, value: value.to_owned() });
@@ -234,7 +237,9 @@ mod tests {
     #[test]
     fn a_variable_of_somebody_else_is_passed_over() {
         let environment: Environment =
-            [("NEXUS_PORT", "tcp://10.0.0.1:80"), ("NEXUS_KEY", "nxs_")].into_iter().collect();
+            [("NEXUS_PORT", "tcp://10.0.0.1:80"), ("NEXUS_KEY", "nxs_"), ("NEXUS_SECRET_CRM", "x")]
+                .into_iter()
+                .collect();
         let (_, warnings) = Sources::default().load(&environment).unwrap();
         assert_eq!(warnings.len(), 1);
     }

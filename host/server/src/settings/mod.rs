@@ -56,6 +56,9 @@ pub struct Settings {
     pub wasm: WasmSettings,
     /// The log, on standard error.
     pub log: LogSettings,
+    /// Where secrets are looked up beside the store and the variables: a folder with one file for each secret of the host,
+    /// and one folder for each application with secrets of its own.
+    pub secrets_dir: PathBuf,
 }
 
 impl Default for Settings {
@@ -75,6 +78,7 @@ impl Default for Settings {
             secrets: SecretSettings::default(),
             wasm: WasmSettings::default(),
             log: LogSettings::default(),
+            secrets_dir: "/run/secrets".into(),
         }
     }
 }

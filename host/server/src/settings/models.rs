@@ -29,6 +29,7 @@ fn show(model: &ModelSettings) -> serde_json::Value {
         shown["key"] = match key {
             KeyReference::Env(name) => json!({ "env": name }),
             KeyReference::File(path) => json!({ "file": path }),
+            KeyReference::Secret(name) => json!({ "secret": name }),
         };
     }
     if let Some(price) = &model.price {

@@ -14,6 +14,7 @@ pub(super) fn serialize<S: Serializer>(secrets: &SecretSettings, serializer: S) 
     let show = |reference: &KeyReference| match reference {
         KeyReference::Env(name) => json!({ "env": name }),
         KeyReference::File(path) => json!({ "file": path }),
+        KeyReference::Secret(name) => json!({ "secret": name }),
     };
     let shown: BTreeMap<&AppName, BTreeMap<&String, serde_json::Value>> = secrets
         .iter()

@@ -63,7 +63,17 @@ fn every_route_is_described() {
         "post /v1/apps/{app}/operations/{operation}/demote",
         "get /v1/keys",
         "post /v1/keys",
+        "post /v1/keys/{id}/rotate",
         "delete /v1/keys/{id}",
+        "get /v1/apps/{app}/budget",
+        "get /v1/secrets",
+        "put /v1/secrets/{name}",
+        "delete /v1/secrets/{name}",
+        "get /v1/apps/{app}/secrets",
+        "put /v1/apps/{app}/secrets/{name}",
+        "delete /v1/apps/{app}/secrets/{name}",
+        "get /v1/audit",
+        "get /v1/audit/verification",
         "get /healthz",
         "get /readyz",
         "get /metrics",
@@ -72,7 +82,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 47, "{described:?}");
+    assert_eq!(described.len(), 57, "{described:?}");
 }
 
 #[test]
@@ -160,6 +170,11 @@ async fn answers_are_as_described() {
         ("/v1/apps/echo-desk/history", "/v1/apps/{app}/history"),
         ("/v1/templates", "/v1/templates"),
         ("/v1/keys", "/v1/keys"),
+        ("/v1/apps/echo-desk/budget", "/v1/apps/{app}/budget"),
+        ("/v1/secrets", "/v1/secrets"),
+        ("/v1/apps/echo-desk/secrets", "/v1/apps/{app}/secrets"),
+        ("/v1/audit", "/v1/audit"),
+        ("/v1/audit/verification", "/v1/audit/verification"),
         ("/healthz", "/healthz"),
         ("/readyz", "/readyz"),
         ("/", "/"),

@@ -32,6 +32,33 @@ async fn a_key_is_made_used_and_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_has_two_secrets_for_a_while() {
+    let host = Host::start().await;
+    let body = json!({ "name": "shop", "scopes": ["apps:*:read"] });
+    let created: Value = host.post("/v1/keys", &body).send().await.unwrap().json().await.unwrap();
+    let rotate = |overlap: Value| host.post(&format!("/v1/keys/{}/rotate", created["id"].as_str().unwrap()), &overlap);
+    let rotated: Value = rotate(json!({ "overlap": "24h" })).send().await.unwrap().json().await.unwrap();
+    assert_eq!(rotated["id"], created["id"]);
+    assert!(rotated["overlap_until"].is_string() && rotated["rotated_at"].is_string());
+    let list = async |key: &Value| {
+        let request = host.client.get(format!("{}/v1/apps", host.url())).bearer_auth(key.as_str().unwrap());
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((list(&created["key"]).await, list(&rotated["key"]).await), (200, 200));
+    let again: Value = rotate(json!({})).send().await.unwrap().json().await.unwrap();
+    assert_eq!((list(&created["key"]).await, list(&rotated["key"]).await, list(&again["key"]).await), (401, 401, 200));
+    let listed = host.json("/v1/keys").await;
+    let listed = listed["keys"].as_array().unwrap().iter().find(|key| key["id"] == created["id"]).unwrap().clone();
+    assert!(listed["last_used_at"].is_string(), "{listed}");
+
+    problem(rotate(json!({ "overlap": "90d" })).send().await.unwrap(), 422, "invalid_key").await;
+    problem(host.post("/v1/keys/nobody/rotate", &json!({})).send().await.unwrap(), 404, "unknown_key").await;
+    let id = created["id"].as_str().unwrap();
+    assert_eq!(host.ask(Method::DELETE, &format!("/v1/keys/{id}")).send().await.unwrap().status(), 204);
+    problem(rotate(json!({})).send().await.unwrap(), 409, "key_ended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_expires() {
     let host = Host::start().await;
     let body = json!({ "name": "short", "scopes": ["apps:*:read"], "expires_in": "1s" });

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod applications;
+mod audit;
+mod budgets;
 mod definitions;
 mod describe;
 mod drain;
@@ -15,9 +17,11 @@ mod local;
 mod memory;
 mod optimization;
 mod program;
+mod rates;
 mod record;
 mod replicas;
 mod restart;
+mod secrets;
 mod stream;
 mod support;
 mod templates;

@@ -13,6 +13,14 @@ pub(crate) enum Apps {
         #[command(flatten)]
         connection: Connection,
     },
+    /// Show what an application may spend on models, and what it has spent today.
+    #[command(after_help = "Examples:\n  nexus apps budget order-desk\n  nexus apps budget order-desk --json")]
+    Budget {
+        /// The application.
+        app: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Show one application and its operations.
     Show(App),
     /// Write an application's files into a folder.

@@ -56,6 +56,7 @@ pub(in crate::http) async fn create(
     let app = permitted(&api, &caller, Verb::Write, &new.name)?;
     let mut edit = edit(&caller, app, &HeaderMap::new(), new.message)?;
     edit.condition = Condition::Absent;
+    api.note(&caller, "app.create", edit.app.as_str()).await?;
     let written = api.core.registry.put_app(&edit, &tree(new.files)?).await?;
     Ok(answer(&edit.app, &written))
 }
@@ -103,6 +104,7 @@ pub(in crate::http) async fn put(
     let (parts, body) = request.into_parts();
     let whole: PutApp = body::read_definitions(&api, &parts.headers, body).await?;
     let edit = edit(&caller, app, &parts.headers, whole.message)?;
+    api.note(&caller, "app.put", edit.app.as_str()).await?;
     let written = api.core.registry.put_app(&edit, &tree(whole.files)?).await?;
     Ok(answer(&edit.app, &written))
 }
@@ -138,6 +140,7 @@ pub(in crate::http) async fn delete(
 ) -> Result<Json<WrittenView>, Problem> {
     let app = permitted(&api, &caller, Verb::Write, &app)?;
     let edit = edit(&caller, app, &headers, None)?;
+    api.note(&caller, "app.delete", edit.app.as_str()).await?;
     let written = api.core.registry.delete_app(&edit).await?;
     Ok(Json(told(&edit.app, &written)))
 }

@@ -108,6 +108,7 @@ pub(in crate::http) async fn put_file(
     let (parts, body) = request.into_parts();
     let content = body::read_file(&api, &parts.headers, body).await?;
     let edit = edit(&caller, app, &parts.headers, message)?;
+    api.note(&caller, "file.put", &format!("{}/{path}", edit.app)).await?;
     let written = api.core.registry.put_file(&edit, &path, &Arc::from(&*content)).await?;
     let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let fields = written.revision.as_ref().map(etag).unwrap_or_default();
@@ -146,6 +147,7 @@ pub(in crate::http) async fn delete_file(
 ) -> Result<(HeaderMap, Json<WrittenView>), Problem> {
     let app = permitted(&api, &caller, Verb::Write, &app)?;
     let edit = edit(&caller, app, &headers, message)?;
+    api.note(&caller, "file.delete", &format!("{}/{path}", edit.app)).await?;
     let written = api.core.registry.delete_file(&edit, &path).await?;
     let fields = written.revision.as_ref().map(etag).unwrap_or_default();
     Ok((fields, Json(told(&edit.app, &written))))

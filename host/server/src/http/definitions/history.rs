@@ -269,6 +269,7 @@ pub(in crate::http) async fn restore(
     let app = permitted(&api, &caller, Verb::Write, &app)?;
     let asked: RestoreBody = body::read_json(&api, request).await?;
     let edit = edit(&caller, app, &headers, asked.message)?;
+    api.note(&caller, "app.restore", edit.app.as_str()).await?;
     let written = api.core.registry.restore(&edit, &Revision::from(asked.revision)).await?;
     Ok(answer(&edit.app, &written))
 }

@@ -55,6 +55,7 @@ pub(in crate::http) async fn deactivate(
 ) -> Result<Json<AppView>, Problem> {
     let app = permitted(&api, &caller, Verb::Write, &app)?;
     let asked: DeactivateBody = body::read_json(&api, request).await?;
+    api.note(&caller, "app.deactivate", app.as_str()).await?;
     api.core.registry.deactivate(&app, &asked.reason, caller.name()).await?;
     shown(&api, app.as_str())
 }
@@ -81,6 +82,7 @@ pub(in crate::http) async fn activate(
     Named(app): Named<String>,
 ) -> Result<Json<AppView>, Problem> {
     let app = permitted(&api, &caller, Verb::Write, &app)?;
+    api.note(&caller, "app.activate", app.as_str()).await?;
     api.core.registry.activate(&app).await?;
     shown(&api, app.as_str())
 }

@@ -44,6 +44,7 @@ impl From<Moved> for MovedView {
 )]
 pub(in crate::http) async fn push(State(api): State<Api>, caller: Caller) -> Result<Json<MovedView>, Problem> {
     caller.require(&Scope::Admin)?;
+    api.note(&caller, "definitions.push", "-").await?;
     Ok(Json(api.core.registry.push().await?.into()))
 }
 
@@ -64,5 +65,6 @@ pub(in crate::http) async fn push(State(api): State<Api>, caller: Caller) -> Res
 )]
 pub(in crate::http) async fn fetch(State(api): State<Api>, caller: Caller) -> Result<Json<MovedView>, Problem> {
     caller.require(&Scope::Admin)?;
+    api.note(&caller, "definitions.fetch", "-").await?;
     Ok(Json(api.core.registry.fetch().await?.into()))
 }

@@ -1,0 +1,272 @@
+//! `GET /v1/secrets`, `PUT` and `DELETE /v1/secrets/{name}`, and the same below `/v1/apps/{app}`.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{StatusCode, request::Parts},
+};
+use nexus_core::Scope;
+use nexus_model::{SecretName, SecretOwner};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{
+    api::{Api, Caller, Verb},
+    body, error,
+    params::Named,
+    problem::Problem,
+};
+
+/// What is known of a secret; never its value.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecretView {
+    /// Its name.
+    #[schema(example = "crm-token")]
+    pub name: String,
+    /// Where its value is: `store` (set by this API), `environment` or `files`.
+    #[schema(example = "store")]
+    pub source: String,
+}
+
+/// The names of an owner's secrets.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecretList {
+    /// By name.
+    pub secrets: Vec<SecretView>,
+}
+
+/// A secret to be kept.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretBody {
+    /// The value: 1 byte to 64 KiB of text.
+    #[schema(write_only, format = Password)]
+    pub value: String,
+}
+
+/// Lists the host's secrets
+///
+/// Names only; no call shows a value.
+#[utoipa::path(
+    get, path = "/v1/secrets", tag = "secrets", operation_id = "list_secrets",
+    responses(
+        (status = 200, body = SecretList, description = "Names, and where the values are"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<SecretList>, Problem> {
+    caller.require(&Scope::Admin)?;
+    Ok(Json(listed(&api, &SecretOwner::Host)))
+}
+
+/// Keeps a secret of the host
+///
+/// In place of the one that had its name. Settings refer to it, as `models.<alias>.key: { secret: NAME }`; applications
+/// do not see it.
+#[utoipa::path(
+    put, path = "/v1/secrets/{name}", tag = "secrets", operation_id = "set_secret",
+    params(("name" = String, Path, description = "The secret's name", example = "openai")),
+    request_body(content = SecretBody, content_type = "application/json"),
+    responses(
+        (status = 204, description = "Kept"),
+        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There are too many secrets", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A name that is none, or a value of no or too great a size", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn set(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(name): Named<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    caller.require(&Scope::Admin)?;
+    keep(&api, &caller, &SecretOwner::Host, &name, request).await
+}
+
+/// Forgets a secret of the host
+///
+/// One of the environment or of a file stays: it is the operator's to take away.
+#[utoipa::path(
+    delete, path = "/v1/secrets/{name}", tag = "secrets", operation_id = "delete_secret",
+    params(("name" = String, Path, description = "The secret's name", example = "openai")),
+    responses(
+        (status = 204, description = "Forgotten"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such secret in the store", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(name): Named<String>,
+) -> Result<StatusCode, Problem> {
+    caller.require(&Scope::Admin)?;
+    forget(&api, &caller, &SecretOwner::Host, &name).await
+}
+
+/// Lists an application's secrets
+///
+/// Names only; no call shows a value.
+#[utoipa::path(
+    get, path = "/v1/apps/{app}/secrets", tag = "secrets", operation_id = "list_app_secrets",
+    params(("app" = String, Path, description = "The application", example = "order-desk")),
+    responses(
+        (status = 200, body = SecretList, description = "Names, and where the values are"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The name is not an application's", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn list_of_app(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(app): Named<String>,
+) -> Result<Json<SecretList>, Problem> {
+    Ok(Json(listed(&api, &owner(&caller, &app)?)))
+}
+
+/// Keeps a secret of an application
+///
+/// In place of the one that had its name. The application need not be there yet. No other application sees it.
+#[utoipa::path(
+    put, path = "/v1/apps/{app}/secrets/{name}", tag = "secrets", operation_id = "set_app_secret",
+    params(
+        ("app" = String, Path, description = "The application", example = "order-desk"),
+        ("name" = String, Path, description = "The secret's name", example = "crm-token"),
+    ),
+    request_body(content = SecretBody, content_type = "application/json"),
+    responses(
+        (status = 204, description = "Kept"),
+        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There are too many secrets", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A name that is none, or a value of no or too great a size", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn set_of_app(
+    State(api): State<Api>,
+    caller: Caller,
+    Named((app, name)): Named<(String, String)>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    keep(&api, &caller, &owner(&caller, &app)?, &name, request).await
+}
+
+/// Forgets a secret of an application
+#[utoipa::path(
+    delete, path = "/v1/apps/{app}/secrets/{name}", tag = "secrets", operation_id = "delete_app_secret",
+    params(
+        ("app" = String, Path, description = "The application", example = "order-desk"),
+        ("name" = String, Path, description = "The secret's name", example = "crm-token"),
+    ),
+    responses(
+        (status = 204, description = "Forgotten"),
+        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such secret in the store", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The name is not an application's", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn delete_of_app(
+    State(api): State<Api>,
+    caller: Caller,
+    Named((app, name)): Named<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    forget(&api, &caller, &owner(&caller, &app)?, &name).await
+}
+
+/// The application as an owner, if the caller may change it. Whether it is there is not asked.
+fn owner(caller: &Caller, app: &str) -> Result<SecretOwner, Problem> {
+    let Ok(app) = app.parse() else {
+        caller.require_all(Verb::Write)?;
+        return Err(error::invalid_secret(format!("`{}` is not an application's name", error::shortened(app))));
+    };
+    if caller.may(Verb::Write, &app) {
+        Ok(SecretOwner::App(app))
+    } else {
+        Err(error::forbidden(&Scope::Write(nexus_core::Target::App(app))))
+    }
+}
+
+fn listed(api: &Api, owner: &SecretOwner) -> SecretList {
+    let names = api.secrets.names(owner).into_iter();
+    let view = |(name, source): (SecretName, &str)| SecretView { name: name.to_string(), source: source.to_owned() };
+    SecretList { secrets: names.map(view).collect() }
+}
+
+async fn keep(
+    api: &Api,
+    caller: &Caller,
+    owner: &SecretOwner,
+    name: &str,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let name = named(name)?;
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let bytes = body::read(api, &headers, body).await?;
+    // What the parser says may repeat the value, so it is not passed on.
+    let parsed = serde_json::from_slice::<SecretBody>(&bytes);
+    let body = parsed.map_err(|_| error::invalid_json("a body as `{\"value\": \"…\"}` is expected"))?;
+    let value = SecretString::from(body.value);
+    let set = async { Ok::<_, Problem>(api.core.vault.set(owner, &name, &value).await?) };
+    api.core.audit_log.change(caller.principal(), "secret.set", target(owner, &name), json!({}), set).await?;
+    tracing::info!(secret = target(owner, &name), by = caller.key_id(), "a secret was set");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn forget(api: &Api, caller: &Caller, owner: &SecretOwner, name: &str) -> Result<StatusCode, Problem> {
+    let known = name.parse::<SecretName>().ok();
+    let known = known.filter(|name| api.core.vault.list(owner).iter().any(|info| info.name == *name));
+    let Some(name) = known else { return Err(error::unknown_secret(name)) };
+    let delete = async { Ok::<_, Problem>(api.core.vault.delete(owner, &name).await?) };
+    let target = target(owner, &name);
+    if !api.core.audit_log.change(caller.principal(), "secret.delete", target.as_str(), json!({}), delete).await? {
+        return Err(error::unknown_secret(name.as_str()));
+    }
+    tracing::info!(secret = target, by = caller.key_id(), "a secret was deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Owner and name, as logs and audit records tell them.
+fn target(owner: &SecretOwner, name: &SecretName) -> String {
+    format!("{owner}/{name}")
+}
+
+/// The name, which is not repeated where it is none: it may be a value in the wrong place.
+fn named(name: &str) -> Result<SecretName, Problem> {
+    name.parse().map_err(|_| {
+        error::invalid_secret(
+            "a secret's name is 1 to 63 of a-z, 0-9 and `-`, beginning with a letter and not ending with `-`",
+        )
+    })
+}

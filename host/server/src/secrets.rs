@@ -1,0 +1,172 @@
+//! Secrets that an operator gives: variables and files. And the order in which all sources are asked.
+//!
+//! A secret `crm-token` of the application `order-desk` is the variable `NEXUS_SECRET_ORDER_DESK__CRM_TOKEN` or the file
+//! `order-desk/crm-token` in the folder of secrets; one of the host is `NEXUS_SECRET_CRM_TOKEN` or the file `crm-token`.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nexus_model::{SecretName, SecretOwner, SecretSource};
+use secrecy::SecretString;
+
+use crate::environment::Environment;
+
+/// What variables of secrets begin with.
+const PREFIX: &str = "NEXUS_SECRET_";
+/// The longest secret in a file, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
+/// Files that are listed at the most.
+const MAX_FILES: usize = 10_000;
+
+/// Asks one source after the other; the first that knows the name answers.
+pub(crate) struct AllSecrets(Vec<Arc<dyn SecretSource>>);
+
+impl AllSecrets {
+    /// What the operator gives: variables, then files.
+    pub(crate) fn of_operator(dir: &Path, environment: &Environment) -> Self {
+        Self::new(vec![Arc::new(EnvironmentSecrets(environment.clone())), Arc::new(FileSecrets(dir.to_owned()))])
+    }
+
+    /// The same behind `first`.
+    pub(crate) fn behind(self, first: Arc<dyn SecretSource>) -> Self {
+        Self(std::iter::once(first).chain(self.0).collect())
+    }
+
+    fn new(sources: Vec<Arc<dyn SecretSource>>) -> Self {
+        Self(sources)
+    }
+
+    pub(crate) fn find(&self, owner: &SecretOwner, name: &SecretName) -> Option<SecretString> {
+        self.0.iter().find_map(|source| source.find(owner, name))
+    }
+
+    /// All names of an owner with the kind of the source that answers for each, by name.
+    pub(crate) fn names(&self, owner: &SecretOwner) -> Vec<(SecretName, &'static str)> {
+        let mut found: Vec<(SecretName, &'static str)> = Vec::new();
+        for source in &self.0 {
+            for name in source.names(owner) {
+                if !found.iter().any(|(known, _)| *known == name) {
+                    found.push((name, source.kind()));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// Secrets in variables.
+struct EnvironmentSecrets(Environment);
+
+impl SecretSource for EnvironmentSecrets {
+    fn kind(&self) -> &'static str {
+        "environment"
+    }
+
+    fn find(&self, owner: &SecretOwner, name: &SecretName) -> Option<SecretString> {
+        self.0.get(&format!("{}{}", stem(owner), shouted(name.as_str()))).map(SecretString::from)
+    }
+
+    fn names(&self, owner: &SecretOwner) -> Vec<SecretName> {
+        let stem = stem(owner);
+        let found = self.0.of_nexus().filter_map(|(name, _)| {
+            let rest = format!("NEXUS_{name}").strip_prefix(&stem)?.to_owned();
+            rest.to_lowercase().replace('_', "-").parse().ok().filter(|_| !rest.contains("__"))
+        });
+        found.collect()
+    }
+}
+
+/// What the variables of an owner begin with.
+fn stem(owner: &SecretOwner) -> String {
+    match owner {
+        SecretOwner::Host => PREFIX.to_owned(),
+        SecretOwner::App(app) => format!("{PREFIX}{}__", shouted(app.as_str())),
+    }
+}
+
+fn shouted(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
+/// Secrets in files, one each; a line end at the end is cut off. Read each time, so that a changed file works at once.
+struct FileSecrets(PathBuf);
+
+impl FileSecrets {
+    fn folder(&self, owner: &SecretOwner) -> PathBuf {
+        match owner {
+            SecretOwner::Host => self.0.clone(),
+            SecretOwner::App(app) => self.0.join(app.as_str()),
+        }
+    }
+}
+
+impl SecretSource for FileSecrets {
+    fn kind(&self) -> &'static str {
+        "files"
+    }
+
+    fn find(&self, owner: &SecretOwner, name: &SecretName) -> Option<SecretString> {
+        read(&self.folder(owner).join(name.as_str()))
+    }
+
+    fn names(&self, owner: &SecretOwner) -> Vec<SecretName> {
+        let Ok(entries) = std::fs::read_dir(self.folder(owner)) else { return Vec::new() };
+        let files = entries.take(MAX_FILES).flatten().filter(|entry| entry.path().is_file());
+        files.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+}
+
+fn read(path: &Path) -> Option<SecretString> {
+    let mut text = String::new();
+    let read = File::open(path).ok()?.take(MAX_BYTES + 1).read_to_string(&mut text).ok()? as u64;
+    let value = text.trim_end_matches(['\r', '\n']);
+    (read <= MAX_BYTES && !value.is_empty()).then(|| SecretString::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn app() -> SecretOwner {
+        SecretOwner::App("order-desk".parse().unwrap())
+    }
+
+    #[test]
+    fn the_first_source_that_knows_a_name_answers_and_each_owner_has_its_own() {
+        let environment: Environment = [
+            ("NEXUS_SECRET_CRM_TOKEN", "of the host"),
+            ("NEXUS_SECRET_ORDER_DESK__CRM_TOKEN", "of the application"),
+            ("NEXUS_SECRET_EMPTY", ""),
+        ]
+        .into_iter()
+        .collect();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("order-desk")).unwrap();
+        for (file, text) in [("crm-token", "shadowed\n"), ("order-desk/erp", "in a file\r\n"), ("Not-A-Name", "x")] {
+            std::fs::write(dir.path().join(file), text).unwrap();
+        }
+        let all = AllSecrets::new(vec![
+            Arc::new(EnvironmentSecrets(environment)),
+            Arc::new(FileSecrets(dir.path().to_owned())),
+        ]);
+        let find = |owner: &SecretOwner, name: &str| {
+            all.find(owner, &name.parse().unwrap()).map(|secret| secret.expose_secret().to_owned())
+        };
+        assert_eq!(find(&SecretOwner::Host, "crm-token").as_deref(), Some("of the host"));
+        assert_eq!(find(&app(), "crm-token").as_deref(), Some("of the application"));
+        assert_eq!(find(&app(), "erp").as_deref(), Some("in a file"));
+        assert_eq!(find(&SecretOwner::Host, "erp"), None);
+        assert_eq!(find(&SecretOwner::Host, "empty"), None);
+        let names =
+            |owner| all.names(owner).into_iter().map(|(name, kind)| format!("{name} {kind}")).collect::<Vec<_>>();
+        assert_eq!(names(&SecretOwner::Host), ["crm-token environment"]);
+        assert_eq!(names(&app()), ["crm-token environment", "erp files"]);
+    }
+}
