@@ -24,12 +24,15 @@ const LAYERS: [(&str, u8); 8] = [
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 8] = [
+const OWNERS: [(&str, &str); 11] = [
     ("axum", "nexus-server"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
+    ("opentelemetry-otlp", "nexus-signals"),
+    ("opentelemetry_sdk", "nexus-signals"),
     ("redb", "nexus-state"),
+    ("tracing-opentelemetry", "nexus-signals"),
     ("wasmtime", "nexus-wasm"),
     ("wasmtime-wasi", "nexus-wasm"),
     ("wasmtime-wizer", "nexus-wasm"),

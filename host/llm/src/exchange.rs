@@ -7,12 +7,14 @@ use reqwest::{
 };
 use time::OffsetDateTime;
 use tokio::task::coop::consume_budget;
+use tracing::Instrument;
 
 use crate::{
     answer::{MAX_ANSWER_BYTES, cut},
     failure::{Failure, broken, refused},
     frames::{FrameReader, MAX_MESSAGE_BYTES},
     settings::{ModelSettings, Provider},
+    telemetry,
     tokens::{Reported, Tokens},
     wire::{Part, Stop},
 };
@@ -49,8 +51,24 @@ impl Exchange<'_> {
         sink: Option<&mut (dyn TokenSink + '_)>,
         used: &mut Tokens,
     ) -> Result<Answer, Failure> {
+        let span = telemetry::span(self.settings.provider.as_str(), &self.settings.model, &self.settings.endpoint);
+        let before = *used;
+        let outcome = self.exchange(messages, sink, used).instrument(span.clone()).await;
+        let told = outcome.as_ref().map(|answer| answer.model.as_deref()).map_err(|failure| failure.kind.code());
+        let (input, output) = (used.input() - before.input(), used.output - before.output);
+        telemetry::record(&span, told, input, output);
+        outcome
+    }
+
+    async fn exchange(
+        &self,
+        messages: &[Message],
+        sink: Option<&mut (dyn TokenSink + '_)>,
+        used: &mut Tokens,
+    ) -> Result<Answer, Failure> {
         let provider = self.settings.provider;
-        let mut call = self.client.post(self.settings.endpoint.call(provider.path()));
+        let call = self.client.post(self.settings.endpoint.call(provider.path()));
+        let mut call = call.headers(telemetry::trace_fields());
         for (name, value) in provider.headers() {
             call = call.header(*name, *value);
         }

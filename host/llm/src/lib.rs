@@ -35,6 +35,7 @@ mod probe;
 mod provider;
 mod schema;
 mod settings;
+mod telemetry;
 mod tokens;
 mod wire;
 

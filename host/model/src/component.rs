@@ -87,6 +87,15 @@ pub trait Component: Send + Sync + std::fmt::Debug {
     /// Asks a fresh instance. `input` is JSON. Never takes longer than `deadline`, by more than a tick of the engine.
     async fn run(&self, input: &str, deadline: Duration) -> Result<ComponentAnswer, ComponentFault>;
 
+    /// As [`Component::run`], and tells how much fuel the run used, where the engine counts it.
+    async fn run_counted(
+        &self,
+        input: &str,
+        deadline: Duration,
+    ) -> (Result<ComponentAnswer, ComponentFault>, Option<u64>) {
+        (self.run(input, deadline).await, None)
+    }
+
     /// SHA-256 of the component's bytes, hexadecimal.
     fn digest(&self) -> &str;
 }

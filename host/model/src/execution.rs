@@ -6,6 +6,9 @@ use time::OffsetDateTime;
 
 use crate::{AnsweredBy, ExecutionId, OperationName, OperationRef, Revision, Usage, VersionHash};
 
+/// The `tracing` target of the spans that a collector gets. What is said on other targets goes to the log alone.
+pub const SPANS: &str = "nexus::span";
+
 /// Which path answered a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

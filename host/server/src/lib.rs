@@ -21,10 +21,11 @@ pub use http::{
     AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuditFaultView, AuditList,
     AuditRecordView, AuthorView, BudgetView, CauseView, ChangeView, CreatedKey, DeactivateBody, DeadLetterList,
     DeadLetterView, DiffView, DocumentView, EncodedBytes, EvidenceView, ExecutionList, ExecutionView, FaultView,
-    FileContent, FileDiffView, FromTemplate, HistoryView, HitList, HitView, KeyList, KeyView, MemoryView, MovedView,
-    NewApp, NewKeyBody, OperationView, OptimizationView, OptimizeView, Problem, PublishedView, PutApp, RefusalView,
-    RememberedView, RestoreBody, RotateKeyBody, SecretBody, SecretList, SecretView, TemplateList, TemplateView,
-    TriggerList, TriggerView, UsageView, VerificationView, ViolationView, WrittenView, openapi_json,
+    FileContent, FileDiffView, FromTemplate, HistoryView, HitList, HitView, KeyList, KeyView, LogList, LogRecordView,
+    MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView, OptimizationView, OptimizeView, PointView,
+    Problem, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SecretBody, SecretList,
+    SecretView, SeriesView, TemplateList, TemplateView, TriggerList, TriggerView, UsageView, VerificationView,
+    ViolationView, WrittenView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};

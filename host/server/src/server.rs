@@ -10,7 +10,7 @@ use std::{
 use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
 use nexus_llm::{KeyReference, LanguageModels};
 use nexus_model::{RuntimeStore, SecretOwner, SecretSource};
-use nexus_signals::{EventBus, MetricCollector};
+use nexus_signals::{EventBus, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
 use nexus_state::{EmbeddedStore, GitDefinitions, GitRemote, RemoteConfig, SystemClock};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
 use secrecy::{ExposeSecret, SecretString};
@@ -53,12 +53,16 @@ pub enum AdminKey {
 }
 
 /// What a start is told beside the settings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Surroundings {
     /// Where the keys of models and the master key are looked up.
     pub environment: Environment,
     /// Hand the first key to the caller instead of writing it to a file.
     pub show_admin_key: bool,
+    /// What is said in this process, to be kept in the data directory; nothing if `None`.
+    pub log: Option<LogRecords>,
+    /// Where metrics are exported to; nowhere if `None`.
+    pub telemetry: Option<Telemetry>,
 }
 
 /// A server that runs until it is stopped.
@@ -88,13 +92,13 @@ impl std::fmt::Debug for Running {
 impl Server {
     /// Starts a server with the environment of this process, its first key in a file.
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
-        let surroundings = Surroundings { environment: Environment::of_process(), show_admin_key: false };
+        let surroundings = Surroundings { environment: Environment::of_process(), ..Surroundings::default() };
         Self::start_in(settings, surroundings).await
     }
 
     /// Starts a server. Nothing listens before everything else is in order: the settings, the data directory, the
     /// stores, the applications.
-    pub async fn start_in(settings: Settings, surroundings: Surroundings) -> Result<Running, StartError> {
+    pub async fn start_in(settings: Settings, mut surroundings: Surroundings) -> Result<Running, StartError> {
         let faults = settings.faults();
         if !faults.is_empty() {
             return Err(StartError::Settings(faults));
@@ -102,11 +106,14 @@ impl Server {
         let data = DataDir::open(&settings.data_dir)?;
         let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
         let store = Arc::new(EmbeddedStore::open(&data.join("runtime.redb"), Arc::new(SystemClock))?);
-        let base = Base { settings, data, store, tasks: TaskTracker::new(), cancel: CancellationToken::new() };
+        let (tasks, metrics) = (TaskTracker::new(), Arc::new(MetricCollector::new()));
+        let log = log(&settings, &data, surroundings.log.take(), &metrics, &tasks)?;
+        let base = Base { settings, data, store, metrics, log, tasks, cancel: CancellationToken::new() };
         match base.build(&master, surroundings).await {
             Ok(built) => Ok(base.serve(built)),
             Err(error) => {
                 base.cancel.cancel();
+                base.log.close();
                 base.tasks.close();
                 // What does not end by then does not hold the store either.
                 let _ = tokio::time::timeout(LAST_BYTES, base.tasks.wait()).await;
@@ -124,6 +131,8 @@ struct Base {
     settings: Settings,
     data: DataDir,
     store: Arc<EmbeddedStore>,
+    metrics: Arc<MetricCollector>,
+    log: LogBook,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -131,7 +140,6 @@ struct Base {
 /// What listens.
 struct Built {
     core: Core,
-    metrics: Arc<MetricCollector>,
     secrets: Arc<AllSecrets>,
     admin_key: AdminKey,
     listener: TcpListener,
@@ -140,8 +148,7 @@ struct Built {
 
 impl Base {
     async fn build(&self, master: &MasterKey, surroundings: Surroundings) -> Result<Built, StartError> {
-        let Self { settings, data, store, tasks, cancel } = self;
-        let metrics = Arc::new(MetricCollector::new());
+        let Self { settings, data, store, metrics, tasks, cancel, .. } = self;
         let repository = settings.definitions.repository.clone().unwrap_or_else(|| data.join("definitions.git"));
         let definitions = GitDefinitions::open(&repository)?;
         let vault = Arc::new(SecretVault::load(Arc::clone(store) as Arc<dyn RuntimeStore>, master).await?);
@@ -154,13 +161,16 @@ impl Base {
             vault,
             models: Arc::new(models(settings, surroundings.environment.clone(), Arc::clone(&secrets))?),
             components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(metrics),
             events: EventBus::new(),
             secrets: self::secrets(settings, surroundings.environment.clone(), Arc::clone(&secrets)),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };
         let core = Core::start(core_config(settings), parts, master).await?;
+        if let Some(telemetry) = surroundings.telemetry {
+            tasks.spawn(telemetry.push_metrics(Arc::clone(metrics), cancel.clone()));
+        }
         if let Some(folder) = &settings.apps {
             let watcher = AppsFolder::import(folder.clone(), Arc::clone(&core.registry)).await?;
             tasks.spawn(watcher.watch(cancel.clone()));
@@ -169,13 +179,13 @@ impl Base {
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let admin_key = first_key(&core, data, settings, surroundings.show_admin_key).await?;
-        Ok(Built { core, metrics, secrets, admin_key, listener, addr })
+        Ok(Built { core, secrets, admin_key, listener, addr })
     }
 
     fn serve(self, built: Built) -> Running {
-        let Self { settings, data, store, tasks, cancel } = self;
-        let Built { core, metrics, secrets, admin_key, listener, addr } = built;
-        let api = api(&settings, core, metrics, secrets, &tasks);
+        let Self { settings, data, store, metrics, log, tasks, cancel } = self;
+        let Built { core, secrets, admin_key, listener, addr } = built;
+        let api = api(&settings, core, metrics, log, secrets, &tasks);
         let (connections, close, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let acceptor = Acceptor {
             door: Door::new(api.clone()),
@@ -209,6 +219,7 @@ impl Running {
         self.connections.wait().await;
         self.api.core.drain().await;
         self.cancel.cancel();
+        self.api.log.close();
         self.tasks.close();
         drop(self.api);
         if tokio::time::timeout(self.drain, self.tasks.wait()).await.is_err() {
@@ -303,16 +314,32 @@ async fn first_key(core: &Core, data: &DataDir, settings: &Settings, show: bool)
     Ok(AdminKey::File(data.keep_admin_key(secret.expose_secret())?))
 }
 
+fn log(
+    settings: &Settings,
+    data: &DataDir,
+    records: Option<LogRecords>,
+    metrics: &Arc<MetricCollector>,
+    tasks: &TaskTracker,
+) -> Result<LogBook, StartError> {
+    let retention = Retention { bytes: settings.log.keep_bytes, age: settings.log.keep };
+    let records = records.unwrap_or_else(|| LogQueue::new().1);
+    let host = Arc::clone(metrics.host());
+    let lost = move |count| host.record_log_lost(count);
+    Ok(LogBook::start(data.join("log"), retention, records, lost, tasks)?)
+}
+
 fn api(
     settings: &Settings,
     core: Core,
     metrics: Arc<MetricCollector>,
+    log: LogBook,
     secrets: Arc<AllSecrets>,
     tasks: &TaskTracker,
 ) -> Api {
     Api::new(Shared {
         core,
         metrics,
+        log,
         secrets,
         limits: settings.limits.clone(),
         access: if settings.insecure_local { Access::Local } else { Access::Keys },

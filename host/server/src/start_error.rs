@@ -19,6 +19,9 @@ pub enum StartError {
     /// Secrets could not be read.
     #[error("the secrets could not be read")]
     Secrets(#[from] nexus_model::StoreError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] nexus_signals::LogBookError),
     /// A store.
     #[error(transparent)]
     Store(#[from] nexus_state::OpenError),

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::{
     HostMetrics, OperationMetrics, OperationSnapshot, Window,
+    families::{Family, families},
     history::{History, MINUTES},
     operation::Totals,
     prometheus,
@@ -65,6 +66,11 @@ impl MetricCollector {
         &self.host
     }
 
+    /// The operations that are counted, in the order of their names.
+    pub fn operations(&self) -> Vec<OperationRef> {
+        self.operations.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// An operation's metrics; `None` for one that was never asked for.
     pub fn snapshot(&self, operation: &OperationRef) -> Option<OperationSnapshot> {
         self.tracked(operation).map(|tracked| OperationSnapshot::new(operation.clone(), tracked.metrics.totals()))
@@ -87,8 +93,12 @@ impl MetricCollector {
 
     /// All metrics in the text format of `OpenMetrics` 1.0, which Prometheus reads.
     pub fn prometheus(&self) -> String {
+        prometheus::text(self.families())
+    }
+
+    pub(crate) fn families(&self) -> Vec<Family> {
         let operations = self.all().into_iter().map(|(operation, tracked)| (operation, tracked.metrics.totals()));
-        prometheus::text(operations.collect(), self.host.snapshot())
+        families(&operations.collect::<Vec<_>>(), self.host.snapshot())
     }
 
     /// Writes what has changed since the last time. To be called every few seconds and at the end; what happens after the

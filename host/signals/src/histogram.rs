@@ -125,28 +125,61 @@ impl Counts {
     }
 }
 
-/// How a histogram is stored: only the buckets that are not empty.
-#[derive(Serialize, Deserialize)]
-struct Sparse {
+/// How long calls took, as it is kept: only the buckets that are not empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durations {
     buckets: Vec<(usize, u64)>,
     sum_micros: u64,
 }
 
+impl Durations {
+    /// How many calls there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The time in microseconds that the share `q` (0 to 1) of the calls took no longer than, at most 1/16 off; 0 without
+    /// calls.
+    pub fn quantile(&self, q: f64) -> u64 {
+        Counts::from(self).quantile(q)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let (mut counts, other) = (Counts::from(self), Counts::from(other));
+        counts.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, more)| *mine += more);
+        counts.sum_micros += other.sum_micros;
+        Self::from(&counts)
+    }
+}
+
+impl From<&Counts> for Durations {
+    fn from(counts: &Counts) -> Self {
+        let buckets = counts.buckets.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect();
+        Self { buckets, sum_micros: counts.sum_micros }
+    }
+}
+
+impl From<&Durations> for Counts {
+    fn from(kept: &Durations) -> Self {
+        let mut counts = Self { sum_micros: kept.sum_micros, ..Self::default() };
+        for (index, count) in &kept.buckets {
+            counts.buckets[(*index).min(BUCKETS - 1)] += count;
+        }
+        counts
+    }
+}
+
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let buckets = self.buckets.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect();
-        Sparse { buckets, sum_micros: self.sum_micros }.serialize(serializer)
+        Durations::from(self).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Counts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let sparse = Sparse::deserialize(deserializer)?;
-        let mut counts = Self { sum_micros: sparse.sum_micros, ..Self::default() };
-        for (index, count) in sparse.buckets {
-            counts.buckets[index.min(BUCKETS - 1)] += count;
-        }
-        Ok(counts)
+        Durations::deserialize(deserializer).map(|kept| Self::from(&kept))
     }
 }
 
@@ -191,6 +224,20 @@ mod tests {
             let again = Histogram::default();
             again.add(&counts);
             prop_assert_eq!(again.counts(), counts);
+        }
+
+        #[test]
+        fn what_is_kept_adds_up(first in prop::collection::vec(any::<u32>(), 0..50), second in prop::collection::vec(any::<u32>(), 0..50)) {
+            let of = |values: &[u32]| {
+                let histogram = Histogram::default();
+                for value in values {
+                    histogram.record(u64::from(*value));
+                }
+                super::Durations::from(&histogram.counts())
+            };
+            let both: Vec<u32> = first.iter().chain(&second).copied().collect();
+            prop_assert_eq!(of(&first).plus(&of(&second)), of(&both));
+            prop_assert_eq!(of(&both).count(), both.len() as u64);
         }
 
         #[test]

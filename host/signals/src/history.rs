@@ -1,13 +1,14 @@
 //! The last day, minute by minute.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use nexus_model::NanoUsd;
+use nexus_model::{FallbackReason, NanoUsd, ServedBy};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    histogram::Durations,
     operation::Totals,
-    snapshot::{ByPath, Latency, Tokens},
+    snapshot::{ByPath, Tokens},
 };
 
 /// Minutes that are kept.
@@ -15,21 +16,24 @@ pub(crate) const MINUTES: u64 = 24 * 60;
 
 /// What happened to an operation within one minute. A count belongs to the minute in which it was first flushed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Window {
     /// The minute, counted from 1970-01-01 00:00 UTC.
     pub minute: u64,
     /// Calls.
     pub calls: ByPath<u64>,
     /// How long they took.
-    pub latency: ByPath<Latency>,
-    /// Failed calls.
-    pub errors: u64,
-    /// Calls that the component passed on to the model.
-    pub fallbacks: u64,
+    pub durations: ByPath<Durations>,
+    /// Failed calls by code.
+    pub errors: ByPath<BTreeMap<String, u64>>,
+    /// Calls that the component passed on to the model, by reason.
+    pub fallbacks: BTreeMap<FallbackReason, u64>,
     /// Tokens of the model.
     pub tokens: Tokens,
     /// What the model cost.
     pub cost: NanoUsd,
+    /// Fuel that generated code has used.
+    pub fuel: u64,
     /// Audits that agreed.
     pub agreed: u64,
     /// Audits that disagreed.
@@ -42,43 +46,58 @@ impl Window {
         let model = to.latency.model.since(&from.latency.model);
         let latency = ByPath { component, model };
         let grown = |count: fn(&Totals) -> u64| count(to).saturating_sub(count(from));
+        let errors = |path| more(to.errors.of(path), from.errors.of(path));
         Self {
             minute,
             calls: latency.map(crate::histogram::Counts::total),
-            latency: latency.map(|counts| Latency::from(counts)),
-            errors: grown(|totals| totals.errors.values().sum()),
-            fallbacks: grown(|totals| totals.fallbacks.values().sum()),
+            durations: latency.map(|counts| Durations::from(counts)),
+            errors: ByPath { component: errors(ServedBy::Component), model: errors(ServedBy::Model) },
+            fallbacks: more(&to.fallbacks, &from.fallbacks),
             tokens: Tokens { input: grown(|totals| totals.input_tokens), output: grown(|totals| totals.output_tokens) },
             cost: NanoUsd(grown(|totals| totals.cost.0)),
+            fuel: grown(|totals| totals.fuel),
             agreed: grown(|totals| totals.agreed),
             disagreed: grown(|totals| totals.disagreed),
         }
     }
 
-    /// Adds what the same minute had before a restart; the later quantiles stay, where there are any.
-    fn plus(self, earlier: &Self) -> Self {
-        let either = |later: Latency, earlier: Latency| if later == Latency::default() { earlier } else { later };
+    /// Both together, of this one's minute.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let calls = |path| self.calls.of(path) + other.calls.of(path);
+        let durations = |path| self.durations.of(path).plus(other.durations.of(path));
+        let errors = |path| sum(self.errors.of(path), other.errors.of(path));
+        let (component, model) = (ServedBy::Component, ServedBy::Model);
         Self {
             minute: self.minute,
-            calls: ByPath {
-                component: self.calls.component + earlier.calls.component,
-                model: self.calls.model + earlier.calls.model,
-            },
-            latency: ByPath {
-                component: either(self.latency.component, earlier.latency.component),
-                model: either(self.latency.model, earlier.latency.model),
-            },
-            errors: self.errors + earlier.errors,
-            fallbacks: self.fallbacks + earlier.fallbacks,
+            calls: ByPath { component: calls(component), model: calls(model) },
+            durations: ByPath { component: durations(component), model: durations(model) },
+            errors: ByPath { component: errors(component), model: errors(model) },
+            fallbacks: sum(&self.fallbacks, &other.fallbacks),
             tokens: Tokens {
-                input: self.tokens.input + earlier.tokens.input,
-                output: self.tokens.output + earlier.tokens.output,
+                input: self.tokens.input + other.tokens.input,
+                output: self.tokens.output + other.tokens.output,
             },
-            cost: self.cost + earlier.cost,
-            agreed: self.agreed + earlier.agreed,
-            disagreed: self.disagreed + earlier.disagreed,
+            cost: self.cost + other.cost,
+            fuel: self.fuel + other.fuel,
+            agreed: self.agreed + other.agreed,
+            disagreed: self.disagreed + other.disagreed,
         }
     }
+}
+
+/// What came on top of `from`, without zeros.
+fn more<K: Ord + Clone>(to: &BTreeMap<K, u64>, from: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+    let grown = to.iter().map(|(key, count)| (key.clone(), count.saturating_sub(from.get(key).copied().unwrap_or(0))));
+    grown.filter(|(_, count)| *count > 0).collect()
+}
+
+fn sum<K: Ord + Clone>(first: &BTreeMap<K, u64>, second: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+    let mut both = first.clone();
+    for (key, count) in second {
+        *both.entry(key.clone()).or_default() += count;
+    }
+    both
 }
 
 /// The windows of one operation, and where the present one began.

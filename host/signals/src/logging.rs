@@ -1,12 +1,19 @@
-//! Log lines on standard error.
+//! What is logged, and where it goes.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt};
 
-use crate::{Redactor, escape_controls};
+use crate::{
+    Redactor, Telemetry,
+    log::{LogQueue, RecordLayer},
+};
+
+/// Lines that wait for standard error at the most; more are dropped, but not from the log on disk.
+const WAITING_LINES: usize = 8_192;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +37,22 @@ pub struct LoggingSettings {
     pub colour: bool,
     /// What is masked.
     pub redactor: Redactor,
+    /// Where records go that are kept on disk; nowhere if `None`.
+    pub queue: Option<LogQueue>,
+    /// Where spans and records are exported to; nowhere if `None`.
+    pub telemetry: Option<Telemetry>,
 }
 
 impl Default for LoggingSettings {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::default(), colour: false, redactor: Redactor::default() }
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::default(),
+            colour: false,
+            redactor: Redactor::default(),
+            queue: None,
+            telemetry: None,
+        }
     }
 }
 
@@ -55,11 +73,17 @@ pub enum LoggingError {
     Installed(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Writes log lines without secrets, one line per event.
+/// Makes one record without secrets of everything that this process says, shows it on one line, and keeps it.
 #[derive(Debug)]
 pub struct LoggingService {
     settings: LoggingSettings,
     filter: EnvFilter,
+}
+
+/// Writes the last lines when it is dropped, within a bounded time.
+#[derive(Debug)]
+pub struct LogGuard {
+    _worker: WorkerGuard,
 }
 
 impl LoggingService {
@@ -70,9 +94,28 @@ impl LoggingService {
         Ok(Self { settings, filter })
     }
 
-    /// Logs everything that this process says from now on to standard error. Once per process.
-    pub fn install(self) -> Result<(), LoggingError> {
-        tracing::subscriber::set_global_default(self.subscriber(io::stderr)).map_err(LoggingError::Installed)
+    /// Logs everything that this process says from now on to standard error, panics included. Nobody waits for whoever
+    /// reads it. Once per process.
+    pub fn install(self) -> Result<LogGuard, LoggingError> {
+        let lines = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
+        let (lines, worker) = lines.finish(io::stderr());
+        self.install_on(lines)?;
+        Ok(LogGuard { _worker: worker })
+    }
+
+    /// Logs everything that this process says from now on to `writer`, panics included. Once per process.
+    pub fn install_on<W>(self, writer: W) -> Result<(), LoggingError>
+    where
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        tracing::subscriber::set_global_default(self.subscriber(writer)).map_err(LoggingError::Installed)?;
+        // What the standard library would print has not been redacted.
+        std::panic::set_hook(Box::new(|panic| {
+            let message = panic.payload_as_str().unwrap_or("a value that is no text");
+            let place = panic.location().map(ToString::to_string);
+            tracing::error!(target: "nexus::panic", place, "panicked: {message}");
+        }));
+        Ok(())
     }
 
     /// A subscriber that writes to `writer`.
@@ -80,50 +123,16 @@ impl LoggingService {
     where
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
-        let LoggingSettings { format, colour, redactor, .. } = self.settings;
+        let LoggingSettings { format, colour, redactor, queue, telemetry, .. } = self.settings;
         let colour = colour && format == LogFormat::Human;
-        let writer = SafeWriter { inner: writer, redactor, colour };
-        let lines = tracing_subscriber::fmt().with_env_filter(self.filter).with_ansi(colour).with_writer(writer);
-        match format {
-            LogFormat::Human => Box::new(lines.finish()),
-            LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+        let export = telemetry.as_ref().map(Telemetry::log_export);
+        let records = RecordLayer { lines: writer, format, colour, redactor, queue, export };
+        let (filter, registry) = (self.filter, tracing_subscriber::registry());
+        match telemetry {
+            Some(telemetry) => Box::new(registry.with(telemetry.layer()).with(records.with_filter(filter))),
+            // Without a layer for them, spans that only a collector wants are told apart once, not for each call.
+            None => Box::new(registry.with(records.with_filter(filter))),
         }
-    }
-}
-
-/// Makes lines safe before they are written.
-#[derive(Debug)]
-struct SafeWriter<W> {
-    inner: W,
-    redactor: Redactor,
-    colour: bool,
-}
-
-impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for SafeWriter<W> {
-    type Writer = SafeLine<'w, W::Writer>;
-
-    fn make_writer(&'w self) -> Self::Writer {
-        SafeLine { inner: self.inner.make_writer(), redactor: &self.redactor, colour: self.colour }
-    }
-}
-
-/// Takes one event, which the formatter writes at one time.
-struct SafeLine<'w, W> {
-    inner: W,
-    redactor: &'w Redactor,
-    colour: bool,
-}
-
-impl<W: Write> Write for SafeLine<'_, W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        let redacted = self.redactor.redact(&text);
-        self.inner.write_all(escape_controls(&redacted, self.colour).as_bytes())?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 
@@ -152,7 +161,8 @@ mod tests {
 
     fn logged(format: LogFormat, colour: bool) -> String {
         let redactor = Redactor::new(["correct horse battery".to_owned()]);
-        let settings = LoggingSettings { filter: "info".into(), format, colour, redactor };
+        let settings =
+            LoggingSettings { filter: "info".into(), format, colour, redactor, ..LoggingSettings::default() };
         let lines = Lines::default();
         let made = lines.clone();
         let subscriber = LoggingService::new(settings).unwrap().subscriber(move || made.clone());

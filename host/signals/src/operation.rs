@@ -25,7 +25,7 @@ const MAX_CODES: usize = 64;
 pub struct OperationMetrics {
     latency: ByPath<Histogram>,
     fallbacks: [AtomicU64; FallbackReason::ALL.len()],
-    errors: RwLock<BTreeMap<String, AtomicU64>>,
+    errors: ByPath<RwLock<BTreeMap<String, AtomicU64>>>,
     input_tokens: AtomicU64,
     output_tokens: AtomicU64,
     cost: AtomicU64,
@@ -35,6 +35,7 @@ pub struct OperationMetrics {
     model_repairs: AtomicU64,
     model_fallbacks: AtomicU64,
     unpriced: AtomicU64,
+    fuel: AtomicU64,
 }
 
 impl OperationMetrics {
@@ -43,17 +44,18 @@ impl OperationMetrics {
         self.latency.of(path).record(duration_us);
     }
 
-    /// A call ended with this error. The code is a stable word; beyond 64 different ones, all others count as `other`.
-    pub fn record_error(&self, code: &str) {
-        if let Some(count) = self.errors.read().unwrap_or_else(PoisonError::into_inner).get(code) {
+    /// A call ended with this error on this path. The code is a stable word; beyond 64 different ones on a path, all
+    /// others count as `other`.
+    pub fn record_error(&self, path: ServedBy, code: &str) {
+        if let Some(count) = self.errors.of(path).read().unwrap_or_else(PoisonError::into_inner).get(code) {
             count.fetch_add(1, Relaxed);
             return;
         }
-        self.add_errors(code, 1);
+        self.add_errors(path, code, 1);
     }
 
-    fn add_errors(&self, code: &str, count: u64) {
-        let mut errors = self.errors.write().unwrap_or_else(PoisonError::into_inner);
+    fn add_errors(&self, path: ServedBy, code: &str, count: u64) {
+        let mut errors = self.errors.of(path).write().unwrap_or_else(PoisonError::into_inner);
         let code = if errors.contains_key(code) || errors.len() < MAX_CODES { code } else { "other" };
         errors.entry(code.to_owned()).or_default().fetch_add(count, Relaxed);
     }
@@ -94,13 +96,20 @@ impl OperationMetrics {
         self.model_fallbacks.fetch_add(1, Relaxed);
     }
 
+    /// Generated code ran and used so much fuel.
+    pub fn record_fuel(&self, fuel: u64) {
+        self.fuel.fetch_add(fuel, Relaxed);
+    }
+
     pub(crate) fn totals(&self) -> Totals {
-        let errors = self.errors.read().unwrap_or_else(PoisonError::into_inner);
         let fallbacks = FallbackReason::ALL.map(|reason| (reason, self.fallbacks[position(reason)].load(Relaxed)));
         Totals {
             latency: self.latency.map(Histogram::counts),
             fallbacks: fallbacks.into_iter().filter(|(_, count)| *count > 0).collect(),
-            errors: errors.iter().map(|(code, count)| (code.clone(), count.load(Relaxed))).collect(),
+            errors: self.errors.map(|errors| {
+                let errors = errors.read().unwrap_or_else(PoisonError::into_inner);
+                errors.iter().map(|(code, count)| (code.clone(), count.load(Relaxed))).collect()
+            }),
             input_tokens: self.input_tokens.load(Relaxed),
             output_tokens: self.output_tokens.load(Relaxed),
             cost: NanoUsd(self.cost.load(Relaxed)),
@@ -110,18 +119,19 @@ impl OperationMetrics {
             model_repairs: self.model_repairs.load(Relaxed),
             model_fallbacks: self.model_fallbacks.load(Relaxed),
             unpriced: self.unpriced.load(Relaxed),
+            fuel: self.fuel.load(Relaxed),
         }
     }
 
     pub(crate) fn add(&self, totals: &Totals) {
         for path in [ServedBy::Component, ServedBy::Model] {
             self.latency.of(path).add(totals.latency.of(path));
+            for (code, count) in totals.errors.of(path) {
+                self.add_errors(path, code, *count);
+            }
         }
         for (reason, count) in &totals.fallbacks {
             self.fallbacks[position(*reason)].fetch_add(*count, Relaxed);
-        }
-        for (code, count) in &totals.errors {
-            self.add_errors(code, *count);
         }
         self.input_tokens.fetch_add(totals.input_tokens, Relaxed);
         self.output_tokens.fetch_add(totals.output_tokens, Relaxed);
@@ -132,6 +142,7 @@ impl OperationMetrics {
         self.model_repairs.fetch_add(totals.model_repairs, Relaxed);
         self.model_fallbacks.fetch_add(totals.model_fallbacks, Relaxed);
         self.unpriced.fetch_add(totals.unpriced, Relaxed);
+        self.fuel.fetch_add(totals.fuel, Relaxed);
     }
 }
 
@@ -145,7 +156,7 @@ fn position(reason: FallbackReason) -> usize {
 pub(crate) struct Totals {
     pub(crate) latency: ByPath<Counts>,
     pub(crate) fallbacks: BTreeMap<FallbackReason, u64>,
-    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) errors: ByPath<BTreeMap<String, u64>>,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
     pub(crate) cost: NanoUsd,
@@ -155,6 +166,7 @@ pub(crate) struct Totals {
     pub(crate) model_repairs: u64,
     pub(crate) model_fallbacks: u64,
     pub(crate) unpriced: u64,
+    pub(crate) fuel: u64,
 }
 
 impl Totals {
@@ -192,6 +204,8 @@ pub struct HostMetrics {
     executions_dropped: AtomicU64,
     events_dropped: AtomicU64,
     refusals: Refusals,
+    log_lost: AtomicU64,
+    telemetry_failed: AtomicU64,
 }
 
 impl HostMetrics {
@@ -221,6 +235,16 @@ impl HostMetrics {
         self.events_dropped.fetch_add(count, Relaxed);
     }
 
+    /// So many log records were not kept on disk, because the queue was full or the disk refused them.
+    pub fn record_log_lost(&self, count: u64) {
+        self.log_lost.fetch_add(count, Relaxed);
+    }
+
+    /// So many batches of telemetry were not taken by the collector, since the start.
+    pub fn record_telemetry_failed(&self, total: u64) {
+        self.telemetry_failed.store(total, Relaxed);
+    }
+
     /// The counters as they are now.
     pub fn snapshot(&self) -> HostSnapshot {
         HostSnapshot {
@@ -229,6 +253,8 @@ impl HostMetrics {
             executions_dropped: self.executions_dropped.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
             refused: self.refusals.counts(),
+            log_lost: self.log_lost.load(Relaxed),
+            telemetry_failed: self.telemetry_failed.load(Relaxed),
         }
     }
 }

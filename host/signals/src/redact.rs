@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use crate::secrets::{is_secret_name, secret_at};
+
 const MASK: &str = "***";
 /// Shorter configured secrets would mask ordinary text.
 const MIN_SECRET: usize = 8;
 
-/// Masks secrets in text: keys of Nexus (`nxs_…`), keys of model providers (`sk-…`), bearer tokens, and values that are
-/// known to be secret.
+/// Masks secrets in text: keys of Nexus (`nxs_…`), tokens that other services mark as theirs (`sk-…`, `ghp_…`, a JWT),
+/// bearer tokens, passwords in addresses, private keys, what follows a name as `api_key` or `Authorization`, and values
+/// that are known to be secret.
 #[derive(Clone, Default)]
 pub struct Redactor {
     secrets: Vec<String>,
@@ -20,6 +23,14 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
+    /// What stands in the place of a secret.
+    pub const MASK: &str = MASK;
+
+    /// Whether what has this name is a secret, as `password` or `X-Api-Key`.
+    pub fn names_a_secret(name: &str) -> bool {
+        is_secret_name(name)
+    }
+
     /// Masks these values too, plain and as they stand in JSON. Values under 8 characters are passed over.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut known = Vec::new();
@@ -63,43 +74,6 @@ fn mask_tokens(text: &str) -> Option<String> {
         }
     }
     (copied > 0).then(|| masked + &text[copied..])
-}
-
-/// Where the secret of a token that begins at `at` begins and ends. All bounds lie beside ASCII characters.
-fn secret_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let rest = &bytes[at..];
-    let span = |skip: usize, least: usize, allowed: fn(u8) -> bool| {
-        let length = rest[skip..].iter().take_while(|byte| allowed(**byte)).count();
-        (length >= least).then_some((at + skip, at + skip + length))
-    };
-    match rest.first()? {
-        b'n' if rest.starts_with(b"nxs_") => span(4, 1, is_key_byte),
-        b's' if rest.starts_with(b"sk-") && !ends_in_word(&bytes[..at]) => span(3, 8, is_key_byte),
-        b'b' | b'B' if rest.len() > 6 && rest[..6].eq_ignore_ascii_case(b"bearer") => {
-            let blanks = rest[6..].iter().take_while(|byte| **byte == b' ').count();
-            if blanks == 0 { None } else { span(6 + blanks, 1, is_bearer_byte) }
-        }
-        _ => None,
-    }
-}
-
-/// Whether text ends within a word, so that what follows is a part of it (`task-…`). The last letter of a colour sequence
-/// or of an escape (`\n`, `\u001b`) is none.
-fn ends_in_word(before: &[u8]) -> bool {
-    let Some((last, rest)) = before.split_last() else { return false };
-    let parameters = rest.iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
-    let colour = *last == b'm' && rest[..rest.len() - parameters].ends_with(b"\x1b[");
-    let escape = rest.ends_with(b"\\") || (before.len() >= 6 && before[before.len() - 6..].starts_with(b"\\u"));
-    last.is_ascii_alphanumeric() && !colour && !escape
-}
-
-fn is_key_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
-}
-
-/// The characters of a bearer token (RFC 6750, `b64token`).
-fn is_bearer_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
 /// Writes control characters, and characters that change the direction of text, as escapes that JSON knows too, so that
@@ -157,7 +131,7 @@ mod tests {
             ("key nxs_0aZ-9_x end", "key nxs_*** end"),
             ("k=nxs_1,nxs_2", "k=nxs_***,nxs_***"),
             ("sk-proj-abcdEFGH1234 is bad", "sk-*** is bad"),
-            (r#"{"api_key":"sk-ant-12345678"}"#, r#"{"api_key":"sk-***"}"#),
+            (r#"{"said":"sk-ant-12345678"}"#, r#"{"said":"sk-***"}"#),
             ("Authorization: Bearer abc.def~+/=", "Authorization: Bearer ***"),
             ("authorization: bEARER   x", "authorization: bEARER   ***"),
             ("password hunter2-hunter2!", "password ***!"),
@@ -167,6 +141,22 @@ mod tests {
             ("\u{1b}[1;3msk-abcdefgh \u{1b}[0mBearer x", "\u{1b}[1;3msk-*** \u{1b}[0mBearer ***"),
             (r"a\nsk-abcdefgh \u001bsk-abcdefgh\nBearer x", r"a\nsk-*** \u001bsk-***\nBearer ***"),
             ("short ünïcode nxs_", "short ünïcode nxs_"),
+            ("ghp_0123456789abcdef0123 and AKIAIOSFODNN7EXAMPLE", "ghp_*** and AKIA***"),
+            ("AIzaSyA-0123456789_abcdefgh-XYZ", "AIza***"),
+            ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl!", "jwt eyJ***!"),
+            ("redis://user:pass%40word@db:6379/0?x=1", "redis://user:***@db:6379/0?x=1"),
+            ("http://127.0.0.1:80/a:b@c", "http://127.0.0.1:80/a:b@c"),
+            ("X-Api-Key: abc, Authorization: Basic dXNlcjpwdw==", "X-Api-Key: ***, Authorization: Basic ***"),
+            (
+                r#"{"password":"a b","tokens":5,\"client_secret\":\"q\"}"#,
+                r#"{"password":"***","tokens":5,\"client_secret\":\"***\"}"#,
+            ),
+            ("GET /v1?api_key=abc&x=1 passwordless: yes", "GET /v1?api_key=***&x=1 passwordless: yes"),
+            (
+                r"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nx",
+                r"-----BEGIN RSA PRIVATE KEY-----***\nx",
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nMIIE cut off", "-----BEGIN PRIVATE KEY-----***"),
         ] {
             assert_eq!(redactor.redact(text), expected);
         }

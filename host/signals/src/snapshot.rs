@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{histogram::Counts, operation::Totals};
 
-/// One value for each path.
+/// One value for each path. What is stored without a path has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, bound(deserialize = "T: Default + Deserialize<'de>"))]
 pub struct ByPath<T> {
     /// For calls that a component answered.
     pub component: T,
@@ -84,7 +85,7 @@ pub struct OperationSnapshot {
     /// How long they took.
     pub latency: ByPath<Latency>,
     /// Failed calls by code.
-    pub errors: BTreeMap<String, u64>,
+    pub errors: ByPath<BTreeMap<String, u64>>,
     /// Calls that the component passed on to the model, by reason.
     pub fallbacks: BTreeMap<FallbackReason, u64>,
     /// Tokens of calls and audits.
@@ -103,6 +104,8 @@ pub struct OperationSnapshot {
     pub model_repairs: u64,
     /// Answers of another model than the operation names.
     pub model_fallbacks: u64,
+    /// Fuel that generated code has used.
+    pub fuel: u64,
 }
 
 impl OperationSnapshot {
@@ -119,6 +122,7 @@ impl OperationSnapshot {
             component_faults: totals.component_faults,
             model_repairs: totals.model_repairs,
             model_fallbacks: totals.model_fallbacks,
+            fuel: totals.fuel,
             errors: totals.errors,
             fallbacks: totals.fallbacks,
         }
@@ -138,4 +142,8 @@ pub struct HostSnapshot {
     pub events_dropped: u64,
     /// Requests turned away since the start for what the caller may do or use, in the order of [`crate::Refusal::ALL`].
     pub refused: [u64; crate::Refusal::ALL.len()],
+    /// Log records not kept on disk since the start, because the queue was full or the disk refused them.
+    pub log_lost: u64,
+    /// Batches of telemetry that the collector did not take since the start.
+    pub telemetry_failed: u64,
 }

@@ -41,7 +41,8 @@ fn record(collector: &MetricCollector, name: &str) {
     metrics.record_fallback(FallbackReason::Trap);
     metrics.record_component_fault();
     metrics.record_model_repair();
-    metrics.record_error("model_\"timeout\"\n");
+    metrics.record_error(ServedBy::Model, "model_\"timeout\"\n");
+    metrics.record_fuel(1_234);
 }
 
 #[test]
@@ -215,7 +216,7 @@ fn prometheus_reads_it() {
 
     near(&format!("nexus_operation_calls_total{{{labels},path=\"component\"}}"), 3.0);
     near(&format!("nexus_operation_calls_total{{{labels},path=\"model\"}}"), 1.0);
-    near(&format!("nexus_operation_errors_total{{{labels},code=\"model_\\\"timeout\\\"\\n\"}}"), 1.0);
+    near(&format!("nexus_operation_errors_total{{{labels},path=\"model\",code=\"model_\\\"timeout\\\"\\n\"}}"), 1.0);
     near(&format!("nexus_operation_fallbacks_total{{{labels},reason=\"trap\"}}"), 1.0);
     near(&format!("nexus_operation_duration_seconds_sum{{{labels},path=\"component\"}}"), 0.0009);
     near(&format!("nexus_operation_duration_seconds_bucket{{le=\"0.000256\",{labels},path=\"component\"}}"), 1.0);
@@ -224,11 +225,31 @@ fn prometheus_reads_it() {
     near(&format!("nexus_operation_cost_usd_total{{{labels}}}"), 0.000_01);
     near(&format!("nexus_operation_saved_usd{{{labels}}}"), 0.000_015);
     near(&format!("nexus_operation_audits_total{{{labels},result=\"agreed\"}}"), 1.0);
+    near(&format!("nexus_operation_fuel_total{{{labels}}}"), 1_234.0);
     near("nexus_requests_in_flight", 1.0);
     near("nexus_requests_shed_total", 1.0);
     near("nexus_executions_dropped_total", 7.0);
     drop(in_flight);
     assert_eq!(collector.host().snapshot().in_flight, 0);
+}
+
+#[test]
+fn every_name_is_in_the_readme() {
+    let collector = MetricCollector::new();
+    record(&collector, "classify");
+    let readme = include_str!("../../../README.md");
+    let text = collector.prometheus();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let names: Vec<String> =
+        types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() }).collect();
+    for name in &names {
+        assert!(readme.contains(&format!("| `{name}` | `")), "{name} has no row in the README's table");
+    }
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `nexus_")?.split_once('`'));
+    for (name, _) in rows {
+        assert!(names.iter().any(|known| *known == format!("nexus_{name}")), "nexus_{name} is no metric any more");
+    }
+    assert!(names.len() >= 16);
 }
 
 /// Reads the text format strictly enough to notice a broken line: sample → value.
@@ -251,7 +272,7 @@ proptest! {
         let collector = MetricCollector::new();
         let metrics = collector.operation(&operation("classify"));
         for code in codes {
-            metrics.record_error(&format!("{code}\u{e000}"));
+            metrics.record_error(ServedBy::Model, &format!("{code}\u{e000}"));
         }
         let text = collector.prometheus().replace(|c: char| c.is_control() && c != '\n', "");
         let errors = parse(&text).into_iter().filter(|(name, _)| name.starts_with("nexus_operation_errors_total"));

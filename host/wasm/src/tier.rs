@@ -25,6 +25,9 @@ use crate::{
     wasi::GuestState,
 };
 
+/// Who speaks in the log where a component does. What it says is a stranger's text, of bounded length.
+const GUEST: &str = "nexus::guest";
+
 /// An engine and what its calls share.
 pub(crate) struct Tier {
     pub(crate) kind: ComponentKind,
@@ -92,15 +95,12 @@ impl LinkedComponent {
     }
 
     fn log_output(&self, state: &GuestState) {
-        if let Some((out, err)) = state.output()
-            && !(out.is_empty() && err.is_empty())
-        {
-            tracing::debug!(
-                component = self.digest,
-                stdout = %out.escape_debug(),
-                stderr = %err.escape_debug(),
-                "a guest wrote"
-            );
+        let Some((out, err)) = state.output() else { return };
+        if !out.is_empty() {
+            tracing::info!(target: GUEST, component = self.digest, stream = "stdout", "{out}");
+        }
+        if !err.is_empty() {
+            tracing::warn!(target: GUEST, component = self.digest, stream = "stderr", "{err}");
         }
     }
 }
@@ -108,9 +108,23 @@ impl LinkedComponent {
 #[async_trait]
 impl Component for LinkedComponent {
     async fn run(&self, input: &str, deadline: Duration) -> Result<ComponentAnswer, ComponentFault> {
+        self.run_counted(input, deadline).await.0
+    }
+
+    async fn run_counted(
+        &self,
+        input: &str,
+        deadline: Duration,
+    ) -> (Result<ComponentAnswer, ComponentFault>, Option<u64>) {
         let start = Instant::now();
-        let _permit = self.tier.admit(self.permits, deadline).await?;
-        let mut store = self.tier.store().map_err(|error| fault::of(&error, deadline))?;
+        let _permit = match self.tier.admit(self.permits, deadline).await {
+            Ok(permit) => permit,
+            Err(fault) => return (Err(fault), None),
+        };
+        let mut store = match self.tier.store() {
+            Ok(store) => store,
+            Err(error) => return (Err(fault::of(&error, deadline)), None),
+        };
         let left = deadline.saturating_sub(start.elapsed());
         let answer = match timeout(left, self.call(&mut store, input)).await {
             Ok(Ok(outcome)) => Ok(outcome.into()),
@@ -118,7 +132,8 @@ impl Component for LinkedComponent {
             Err(_) => Err(ComponentFault::Deadline(deadline)),
         };
         self.log_output(store.data());
-        answer
+        // Plugins run without fuel, and have none left to ask for.
+        (answer, store.get_fuel().ok().map(|left| self.tier.limits.fuel.saturating_sub(left)))
     }
 
     fn digest(&self) -> &str {

@@ -2,6 +2,7 @@
 
 mod call;
 mod plan;
+mod spans;
 
 use std::{
     sync::{
@@ -18,6 +19,7 @@ use nexus_model::{
 };
 use serde_json::Value;
 use time::OffsetDateTime;
+use tracing::Instrument;
 use uuid::Uuid;
 
 pub use call::{Answer, Call, CallError, CallErrorKind};
@@ -149,8 +151,10 @@ impl RequestRouter {
             started_at: OffsetDateTime::now_utc(),
             cause,
         };
-        let outcome = self.answer(&running, call.sink).await;
-        self.finish(running, outcome)
+        let span = spans::execution(&running.entry.reference, running.id);
+        let outcome = self.answer(&running, call.sink).instrument(span.clone()).await;
+        spans::record_outcome(&span, &outcome);
+        span.in_scope(|| self.finish(running, outcome))
     }
 
     fn find(&self, app: &str, operation: &str) -> Result<(Arc<Application>, Arc<OperationEntry>), CallErrorKind> {
@@ -204,7 +208,11 @@ impl RequestRouter {
     /// The answer of code that Nexus wrote, or why the model has to be asked.
     async fn ask_code(&self, running: &Running<'_>, code: &dyn Component) -> Result<(Value, String), FallbackReason> {
         let deadline = self.config.component_deadline.min(running.left());
-        match code.run(running.body, deadline).await {
+        let (answer, fuel) = spans::run(code, running.body, deadline).await;
+        if let Some(fuel) = fuel {
+            running.entry.metrics.record_fuel(fuel);
+        }
+        match answer {
             Ok(ComponentAnswer::Value(text)) => {
                 let output: Value = serde_json::from_str(&text).map_err(|_| FallbackReason::OutputSchema)?;
                 if running.entry.output.is_valid(&output) {
@@ -231,7 +239,7 @@ impl RequestRouter {
             return Err(failed(ServedBy::Component, CallErrorKind::Render("no component".to_owned())));
         };
         let refused = |reason: String| failed(ServedBy::Component, CallErrorKind::ComponentRefused { reason });
-        let text = match component.run(running.body, running.left()).await {
+        let text = match spans::run(component.as_ref(), running.body, running.left()).await.0 {
             Ok(ComponentAnswer::Value(text)) => text,
             Ok(ComponentAnswer::Abstain(reason) | ComponentAnswer::Failure(reason)) => return Err(refused(reason)),
             Err(fault) => {
@@ -296,7 +304,7 @@ impl RequestRouter {
         let metrics = &running.entry.metrics;
         metrics.record_call(path, micros(duration));
         if let Some(code) = error {
-            metrics.record_error(code);
+            metrics.record_error(path, code);
         }
         let kept = path == ServedBy::Model || error.is_some() || running.cause.is_some() || self.sampler.take();
         let execution = kept.then(|| {
@@ -318,6 +326,13 @@ impl RequestRouter {
                 error: error.map(str::to_owned),
             }
         });
+        match &outcome {
+            Ok(_) => tracing::debug!(path = path.as_str(), ?duration, "answered"),
+            Err(failed) => {
+                tracing::info!(path = path.as_str(), code = failed.kind.code(), "not answered");
+                tracing::debug!(error = %failed.kind, "why it was not answered");
+            }
+        }
         let outcome = match outcome {
             Ok(Served { text: output, model, .. }) => {
                 Ok(Answer { execution: id, path, fallback, output, usage, model, duration })

@@ -59,6 +59,8 @@ pub(crate) enum Failure {
     #[error("the recording has stopped; what was answered is written down")]
     #[diagnostic(help("mend what is wrong and run it again: it goes on where it was"))]
     Stopped(#[from] crate::record::Stop),
+    #[error(transparent)]
+    Telemetry(#[from] nexus_signals::TelemetryError),
     #[error("the runtime did not start")]
     Runtime(#[source] std::io::Error),
 }

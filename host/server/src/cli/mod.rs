@@ -14,7 +14,9 @@ mod executions;
 mod failure;
 mod jit;
 mod key;
+mod logs;
 mod memory;
+mod metrics;
 mod model;
 pub(crate) mod output;
 mod record;
@@ -80,6 +82,8 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Jit(jit) => jit::run(&jit, output).await,
         Command::Executions(executions) => executions::run(&executions, output).await,
         Command::Apps(apps) => apps::run(&apps, output).await,
+        Command::Logs(logs) => logs::run(&logs, output).await,
+        Command::Metrics(metrics) => metrics::run(&metrics, output).await,
         Command::Events(events) => events::run(&events, output).await,
         Command::Memory(memory) => memory::run(&memory, output).await,
         Command::Check(_)

@@ -37,6 +37,11 @@ impl Output {
         self.colour
     }
 
+    /// Whether what goes to standard output may have colours.
+    pub(crate) fn colours_of_stdout(self) -> bool {
+        self.colour && self.is_for_people()
+    }
+
     /// A line on standard output.
     pub(crate) fn line(self, text: &str) {
         let _ = writeln!(io::stdout().lock(), "{text}");

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use nexus_signals::{LoggingService, LoggingSettings, Redactor};
+use nexus_signals::{LogGuard, LogQueue, LogRecords, LoggingService, LoggingSettings, Redactor, Telemetry};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,12 +29,26 @@ pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Re
         output.piece(&format!("{}\n", text.unwrap_or_default().trim_end()));
         return Ok(());
     }
-    start_log(&settings, output, &environment)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let exported = settings.telemetry.exported(&environment);
+    let telemetry = exported.map(|exported| Telemetry::new(exported, runtime.handle().clone())).transpose()?;
+    let (_flushed_at_the_end, log) = start_log(&settings, output, &environment, telemetry.clone())?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-    let ended = runtime.block_on(live(settings, output, environment));
+    let surroundings = Surroundings {
+        environment,
+        show_admin_key: output.is_for_people(),
+        log: Some(log),
+        telemetry: telemetry.clone(),
+    };
+    let ended = runtime.block_on(async {
+        let ended = live(settings, output, surroundings).await;
+        if let Some(telemetry) = telemetry {
+            telemetry.stop().await;
+        }
+        ended
+    });
     // What still runs after the drain is not waited for.
     runtime.shutdown_background();
     ended
@@ -62,10 +76,9 @@ fn sources(serve: &Serve) -> Sources {
     Sources { file: serve.config.clone(), flags }
 }
 
-async fn live(settings: Settings, output: Output, environment: Environment) -> Result<(), Failure> {
+async fn live(settings: Settings, output: Output, surroundings: Surroundings) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
-    let surroundings = Surroundings { environment, show_admin_key: output.is_for_people() };
     let data_dir = settings.data_dir.clone();
     let keys = !settings.insecure_local;
     let running = tokio::select! {
@@ -115,12 +128,22 @@ fn greet(running: &Running, output: Output, keys: bool, key_file: Option<&std::p
     }
 }
 
-/// Logs to standard error, with the keys of models masked wherever they might turn up.
-fn start_log(settings: &Settings, output: Output, environment: &Environment) -> Result<(), Failure> {
+/// Logs to standard error and to the data directory, with the keys of models masked wherever they might turn up.
+fn start_log(
+    settings: &Settings,
+    output: Output,
+    environment: &Environment,
+    telemetry: Option<Telemetry>,
+) -> Result<(LogGuard, LogRecords), Failure> {
     let known = AllSecrets::of_operator(&settings.secrets_dir, environment);
     let secrets = settings.models.values().filter_map(|model| resolve(model.key.as_ref()?, environment, &known));
-    let redactor = Redactor::new(secrets.map(|secret| secret.expose_secret().to_owned()));
-    let LogSettings { level, format } = settings.log.clone();
-    let logging = LoggingSettings { filter: level, format, colour: output.colours(), redactor };
-    Ok(LoggingService::new(logging)?.install()?)
+    let master = environment.get("NEXUS_MASTER_KEY").map(str::to_owned);
+    let collector = settings.telemetry.exported(environment).map(|exported| exported.headers).unwrap_or_default();
+    let secrets = secrets.map(|secret| secret.expose_secret().to_owned()).chain(master).chain(collector.into_values());
+    let redactor = Redactor::new(secrets);
+    let LogSettings { level, format, .. } = settings.log.clone();
+    let (queue, records) = LogQueue::new();
+    let (filter, colour) = (level, output.colours());
+    let logging = LoggingSettings { filter, format, colour, redactor, queue: Some(queue), telemetry };
+    Ok((LoggingService::new(logging)?.install()?, records))
 }

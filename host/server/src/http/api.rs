@@ -12,7 +12,7 @@ use axum::{
 };
 use nexus_core::{Core, Denial, Principal, RateExceeded, RateState, Scope, Target, presented_key_id};
 use nexus_model::AppName;
-use nexus_signals::{InFlight, MetricCollector, Redactor, Refusal};
+use nexus_signals::{InFlight, LogBook, MetricCollector, Redactor, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<MetricCollector>,
     /// All sources of secrets, for their names.
     pub(crate) secrets: Arc<AllSecrets>,
+    pub(crate) log: LogBook,
     pub(crate) limits: LimitSettings,
     pub(crate) access: Access,
     /// Whether `/metrics` asks for no key.
@@ -71,6 +72,7 @@ impl Api {
     /// From now on nothing new is begun.
     pub(crate) fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.log.stop_following();
     }
 
     pub(crate) fn is_draining(&self) -> bool {

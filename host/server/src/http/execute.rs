@@ -7,7 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use nexus_core::{Answer, Call};
-use tracing::Instrument;
+use nexus_model::SPANS;
+use opentelemetry::{Context, context::FutureExt};
+use tracing::{Instrument, field::Empty};
 
 use super::{
     api::{Api, Caller, Verb},
@@ -72,32 +74,62 @@ pub(crate) async fn execute(
     api.permit(&caller, Verb::Invoke, &app)?;
     let rates = [caller.rate(), api.rated(api.core.router.admit(&app))?];
     let (Parts { headers: incoming, .. }, body) = request.into_parts();
-    let body = body::read(&api, &incoming, body).await?;
-    let span = span(&app, &operation, &incoming, &caller);
-    if wants_events(&incoming) {
-        let mut response = stream::events(api, caller, app, operation, body, &incoming).instrument(span).await?;
-        rate::tell(response.headers_mut(), rates.iter().flatten());
-        return Ok(response);
+    let remote = trace_context::remote(&incoming);
+    let span = {
+        let _parent = remote.clone().map(Context::attach);
+        span()
+    };
+    let answered = answer(&api, caller, app, operation, &incoming, body).instrument(span.clone());
+    let answered = match remote {
+        Some(remote) => answered.with_context(remote).await,
+        None => answered.await,
+    };
+    if !span.is_disabled() {
+        record(&span, answered.as_ref().map_or_else(|problem| problem.status, |response| response.status().as_u16()));
     }
-    let call = Call { app: &app, operation: &operation, body: &body, sink: None };
-    let answer = api.core.router.execute(call).instrument(span).await?;
-    let mut response = plain(answer, &incoming);
+    let mut response = answered?;
     rate::tell(response.headers_mut(), rates.iter().flatten());
     Ok(response)
 }
 
-/// Costs next to nothing unless somebody listens at this level.
-fn span(app: &str, operation: &str, incoming: &HeaderMap, caller: &Caller) -> tracing::Span {
-    let span = tracing::debug_span!("call", app, operation, key = caller.key_id(), trace_id = tracing::field::Empty);
-    if !span.is_disabled()
-        && let Some(context) = TraceContext::of(incoming)
-    {
-        span.record("trace_id", context.trace_id);
+async fn answer(
+    api: &Api,
+    caller: Caller,
+    app: String,
+    operation: String,
+    incoming: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body::read(api, incoming, body).await?;
+    if wants_events(incoming) {
+        return stream::events(api.clone(), caller, app, operation, body, incoming).await;
     }
-    span
+    let call = Call { app: &app, operation: &operation, body: &body, sink: None };
+    Ok(plain(api.core.router.execute(call).await?, incoming))
 }
 
-fn wants_events(incoming: &HeaderMap) -> bool {
+/// The request as a collector sees it. Costs next to nothing unless something is exported.
+fn span() -> tracing::Span {
+    tracing::trace_span!(
+        target: SPANS,
+        "request",
+        "otel.name" = "POST /v1/apps/{app}/operations/{operation}",
+        "otel.kind" = "server",
+        "http.request.method" = "POST",
+        "http.route" = "/v1/apps/{app}/operations/{operation}",
+        "http.response.status_code" = Empty,
+        "otel.status_code" = Empty,
+    )
+}
+
+fn record(span: &tracing::Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+pub(super) fn wants_events(incoming: &HeaderMap) -> bool {
     let accepts = incoming.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accepts.is_some_and(|value| value.split(',').any(|range| range.trim_start().starts_with("text/event-stream")))
 }
@@ -115,9 +147,9 @@ fn plain(answer: Answer, incoming: &HeaderMap) -> Response {
     if let Ok(id) = HeaderValue::from_str(answer.execution.0.as_hyphenated().encode_lower(&mut digits)) {
         fields.insert(headers::EXECUTION, id);
     }
-    if let Some(trace) = trace_context::continued(TraceContext::of(incoming), answer.execution) {
+    let own = || trace_context::continued(TraceContext::of(incoming), answer.execution);
+    if let Some(trace) = trace_context::exported().or_else(own) {
         fields.insert(headers::TRACEPARENT, trace);
     }
-    tracing::debug!(execution = %answer.execution, path = answer.path.as_str(), duration = ?answer.duration, "answered");
     response.into_response()
 }

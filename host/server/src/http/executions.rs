@@ -228,7 +228,7 @@ pub(crate) async fn get(
 }
 
 /// The applications that the caller may read; a caller that may read none at all is refused.
-fn readable(api: &Api, caller: &Caller) -> Result<Vec<AppName>, Problem> {
+pub(super) fn readable(api: &Api, caller: &Caller) -> Result<Vec<AppName>, Problem> {
     let apps: Vec<AppName> = api.core.registry.names().into_iter().filter(|app| caller.may(Verb::Read, app)).collect();
     if apps.is_empty() {
         caller.require_all(Verb::Read)?;

@@ -11,6 +11,9 @@ pub(crate) const FALLBACK: HeaderName = HeaderName::from_static("x-nexus-fallbac
 /// W3C Trace Context.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// More of it, which is only passed on.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 /// What tells browsers to do nothing clever with an answer.
 pub(crate) fn harden(fields: &mut HeaderMap) {
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -17,7 +17,9 @@ mod health;
 mod hooks;
 mod keys;
 mod local;
+mod logs;
 mod memory;
+mod metrics;
 mod optimization;
 mod params;
 mod problem;
@@ -40,7 +42,9 @@ pub use definitions::{
 pub use events::PublishedView;
 pub use executions::{AnsweredByView, CauseView, ExecutionList, ExecutionView, UsageView};
 pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody, RotateKeyBody};
+pub use logs::{LogList, LogRecordView};
 pub use memory::{DocumentView, HitList, HitView, MemoryView, RememberedView};
+pub use metrics::{MetricList, PointView, SeriesView};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
 pub use problem::{Problem, ViolationView};
 pub use secrets::{SecretBody, SecretList, SecretView};
@@ -78,6 +82,8 @@ pub(crate) use service::Door;
         (name = "keys", description = "Make, rotate and revoke API keys"),
         (name = "secrets", description = "Keep secrets by name; no call shows a value"),
         (name = "audit", description = "See who changed what, and who was turned away"),
+        (name = "metrics", description = "See how operations do"),
+        (name = "logs", description = "Read what was said"),
         (name = "server", description = "Ask the server about itself"),
     ),
 )]
@@ -146,6 +152,8 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(secrets::set_of_app, secrets::delete_of_app))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
+        .routes(routes!(logs::read))
+        .routes(routes!(metrics::query))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -13,6 +13,7 @@ use axum::{
 use futures::{FutureExt, Stream, stream};
 use nexus_core::{Answer, Call};
 use nexus_model::TokenSink;
+use opentelemetry::context::FutureExt as _;
 use serde_json::{json, value::RawValue};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -21,6 +22,7 @@ use super::{
     api::{Api, Caller},
     error, headers,
     problem::Problem,
+    trace_context,
 };
 
 /// Events that wait for a slow reader; pieces beyond are joined to one.
@@ -53,15 +55,16 @@ pub(crate) async fn events(
             () = run(&api, &app, &operation, &body, &sender) => {}
         }
     };
-    tasks.spawn(run.in_current_span());
+    tasks.spawn(run.in_current_span().with_current_context());
     match notices.recv().await {
         None => Err(error::internal()),
         Some(Notice::Failed(problem)) => Err(*problem),
         Some(first) => {
             let mut response =
                 Sse::new(all(first, notices)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
-            if let Some(trace) = incoming.get(headers::TRACEPARENT) {
-                response.headers_mut().insert(headers::TRACEPARENT, trace.clone());
+            let trace = trace_context::exported().or_else(|| incoming.get(headers::TRACEPARENT).cloned());
+            if let Some(trace) = trace {
+                response.headers_mut().insert(headers::TRACEPARENT, trace);
             }
             response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
             Ok(response)

@@ -1,15 +1,24 @@
 //! W3C Trace Context, level 1: <https://www.w3.org/TR/trace-context/>.
 
+use std::str::FromStr;
+
 use axum::http::{HeaderMap, HeaderValue};
 use nexus_model::ExecutionId;
+use opentelemetry::{
+    Context, SpanId, TraceFlags, TraceId,
+    trace::{SpanContext, TraceContextExt, TraceState},
+};
 
-use super::headers::TRACEPARENT;
+use super::headers::{TRACEPARENT, TRACESTATE};
+
+/// The longest `tracestate` that is passed on, in bytes; the standard asks for at least this much.
+const MAX_STATE: usize = 512;
 
 /// The caller's trace, if it sent a good `traceparent`; a bad one counts as none, as the standard says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceContext<'a> {
-    /// 32 hexadecimal digits.
-    pub(crate) trace_id: &'a str,
+    trace_id: &'a str,
+    parent: &'a str,
     flags: &'a str,
 }
 
@@ -29,11 +38,38 @@ impl<'a> TraceContext<'a> {
             && is_hex(parent, 16)
             && parent.bytes().any(|digit| digit != b'0')
             && is_hex(flags, 2);
-        good.then_some(Self { trace_id, flags })
+        good.then_some(Self { trace_id, parent, flags })
     }
 }
 
-/// The answer's `traceparent`: the caller's trace, or one of the execution's own, and the execution as its span.
+/// The caller's trace, to which belongs what happens next; `None` if it sent none. It is passed on to models, whether or not
+/// anything is exported from here.
+pub(crate) fn remote(headers: &HeaderMap) -> Option<Context> {
+    let sent = TraceContext::of(headers)?;
+    let state = headers.get(TRACESTATE).and_then(|value| value.to_str().ok());
+    let state = state.filter(|state| state.len() <= MAX_STATE).and_then(|state| TraceState::from_str(state).ok());
+    let span = SpanContext::new(
+        TraceId::from_hex(sent.trace_id).ok()?,
+        SpanId::from_hex(sent.parent).ok()?,
+        TraceFlags::new(u8::from_str_radix(sent.flags, 16).ok()?),
+        true,
+        state.unwrap_or_default(),
+    );
+    Some(Context::new().with_remote_span_context(span))
+}
+
+/// The answer's `traceparent` if the present request has a span of its own that is exported.
+pub(crate) fn exported() -> Option<HeaderValue> {
+    Context::map_current(|context| {
+        let span = context.span();
+        let span = span.span_context();
+        let own = span.is_valid() && !span.is_remote();
+        let text = || format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8());
+        own.then(|| HeaderValue::from_str(&text()).ok()).flatten()
+    })
+}
+
+/// The answer's `traceparent` otherwise: the caller's trace, or one of the execution's own, and the execution as its span.
 pub(crate) fn continued(incoming: Option<TraceContext<'_>>, execution: ExecutionId) -> Option<HeaderValue> {
     let own = execution.0.as_simple().to_string();
     let (trace_id, flags) = incoming.map_or((own.as_str(), "00"), |context| (context.trace_id, context.flags));

@@ -5,6 +5,7 @@ pub mod duration;
 mod load;
 mod models;
 mod secrets;
+mod telemetry;
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{DefinitionSettings, RemoteSettings};
 pub use load::{Override, SettingsError, Sources};
 pub use secrets::SecretSettings;
+pub use telemetry::TelemetrySettings;
 
 /// All settings of a server: `nexus.yaml`, then `NEXUS_*`, then flags; the later wins.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -54,11 +56,13 @@ pub struct Settings {
     pub secrets: SecretSettings,
     /// The Wasm tier.
     pub wasm: WasmSettings,
-    /// The log, on standard error.
+    /// The log, on standard error and in the data directory.
     pub log: LogSettings,
     /// Where secrets are looked up beside the store and the variables: a folder with one file for each secret of the host,
     /// and one folder for each application with secrets of its own.
     pub secrets_dir: PathBuf,
+    /// Export of traces, metrics and logs.
+    pub telemetry: TelemetrySettings,
 }
 
 impl Default for Settings {
@@ -79,6 +83,7 @@ impl Default for Settings {
             wasm: WasmSettings::default(),
             log: LogSettings::default(),
             secrets_dir: "/run/secrets".into(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }
@@ -117,6 +122,10 @@ impl Settings {
             (self.events.queue == 0, "`events.queue` must be more than 0"),
             (!(1..=1_000).contains(&self.events.parallel), "`events.parallel` is from 1 to 1000"),
             (self.events.lease_ms < 500, "`events.lease_ms` must be at least 500"),
+            (self.log.keep_bytes < 1 << 20, "`log.keep_bytes` must be at least 1 MiB (1048576)"),
+            (self.log.keep < Duration::from_mins(1), "`log.keep` must be at least `1m`"),
+            (!self.telemetry.is_share(), "`telemetry.sample` is from 0 to 1"),
+            (self.telemetry.metrics_every.is_zero(), "`telemetry.metrics_every` must be more than 0"),
             (self.wasm.compilers == 0, "`wasm.compilers` must be more than 0"),
             (self.wasm.concurrent == 0, "`wasm.concurrent` must be more than 0"),
             (self.wasm.concurrent > self.wasm.instances, "`wasm.concurrent` must be at most `wasm.instances`"),
@@ -205,18 +214,28 @@ impl WasmSettings {
     }
 }
 
-/// The log, on standard error.
+/// The log, on standard error and in the data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// What is logged: a level, or directives as `info,nexus_core=debug`.
     pub level: String,
-    /// How lines look.
+    /// How lines on standard error look.
     pub format: LogFormat,
+    /// Bytes that are kept on disk; the oldest go first.
+    pub keep_bytes: u64,
+    /// How long records are kept on disk.
+    #[serde(with = "duration")]
+    pub keep: Duration,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Human }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Human,
+            keep_bytes: 256 << 20,
+            keep: Duration::from_hours(7 * 24),
+        }
     }
 }

@@ -74,6 +74,8 @@ fn every_route_is_described() {
         "delete /v1/apps/{app}/secrets/{name}",
         "get /v1/audit",
         "get /v1/audit/verification",
+        "get /v1/logs",
+        "get /v1/metrics/query",
         "get /healthz",
         "get /readyz",
         "get /metrics",
@@ -82,7 +84,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 57, "{described:?}");
+    assert_eq!(described.len(), 59, "{described:?}");
 }
 
 #[test]
@@ -175,6 +177,8 @@ async fn answers_are_as_described() {
         ("/v1/apps/echo-desk/secrets", "/v1/apps/{app}/secrets"),
         ("/v1/audit", "/v1/audit"),
         ("/v1/audit/verification", "/v1/audit/verification"),
+        ("/v1/logs", "/v1/logs"),
+        ("/v1/metrics/query", "/v1/metrics/query"),
         ("/healthz", "/healthz"),
         ("/readyz", "/readyz"),
         ("/", "/"),

@@ -17,36 +17,47 @@ fn nexus(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(dir: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Output {
     nexus(dir, arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A server as a process of its own.
-struct Served {
+pub(crate) struct Served {
     child: Child,
-    url: String,
-    first: Value,
+    pub(crate) url: String,
+    pub(crate) first: Value,
 }
 
 impl Served {
     fn start(dir: &Path, endpoint: &str) -> Self {
+        Self::start_with(dir, endpoint, &[], Stdio::null())
+    }
+
+    /// With more arguments, and with its log where `stderr` says.
+    pub(crate) fn start_with(dir: &Path, endpoint: &str, more: &[&str], stderr: Stdio) -> Self {
         let settings = format!(
             "data_dir: data\nlisten: 127.0.0.1:0\napps: apps\nmodels:\n  loud: {{ endpoint: \"{endpoint}\", model: m }}\n  \
              coder: {{ endpoint: \"{endpoint}\", model: m }}\n"
         );
         std::fs::write(dir.join("nexus.yaml"), settings).unwrap();
-        let mut child = nexus(dir, &["serve", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            nexus(dir, &["serve", "--json"]).args(more).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let first: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         Self { child, url: first["listening"].as_str().unwrap().to_owned(), first }
     }
 
-    fn terminate(mut self) -> std::process::ExitStatus {
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let begun = Instant::now();

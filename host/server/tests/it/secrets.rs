@@ -78,7 +78,7 @@ async fn variables_and_files_are_listed_behind_the_store() {
     fs::write(given.join("echo-desk/crm"), CANARY).unwrap();
     let environment: Environment = [("NEXUS_SECRET_OPENAI", CANARY)].into_iter().collect();
     let running =
-        Server::start_in(host.settings.clone(), Surroundings { environment, show_admin_key: false }).await.unwrap();
+        Server::start_in(host.settings.clone(), Surroundings { environment, ..Surroundings::default() }).await.unwrap();
     let get = async |path: &str| {
         let request = host.client.get(format!("{}{path}", running.url())).bearer_auth(&host.admin);
         request.send().await.unwrap().json::<Value>().await.unwrap()

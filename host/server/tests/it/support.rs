@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -36,6 +36,7 @@ pub(crate) struct ShoutingEndpoint {
 #[derive(Clone, Default)]
 struct Held {
     asked: Arc<AtomicUsize>,
+    traces: Arc<Mutex<Vec<String>>>,
     released: CancellationToken,
 }
 
@@ -49,6 +50,11 @@ impl ShoutingEndpoint {
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move { axum::serve(listener, routes).with_graceful_shutdown(stopped).await });
         Self { url, held, _tasks: tasks, _stop: stop.drop_guard() }
+    }
+
+    /// `traceparent` and `tracestate` of each request.
+    pub(crate) fn traces(&self) -> Vec<String> {
+        self.held.traces.lock().unwrap().clone()
     }
 
     /// How often it was asked.
@@ -77,12 +83,16 @@ pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_mins(1), what).await.unwrap()
 }
 
-async fn shout(State(held): State<Held>, Json(request): Json<Value>) -> Response {
+async fn shout(State(held): State<Held>, headers: HeaderMap, Json(request): Json<Value>) -> Response {
     held.asked.fetch_add(1, Ordering::SeqCst);
+    let field = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    held.traces.lock().unwrap().push(format!("{} {}", field("traceparent"), field("tracestate")).trim().to_owned());
     let last = request["messages"].as_array().and_then(|messages| messages.last());
     let text = last.and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned();
     if text.contains("fail") {
-        return (StatusCode::INTERNAL_SERVER_ERROR, "out of order").into_response();
+        // Some providers repeat the key that they refuse.
+        let said = "out of order for sk-canary-0123456789\n2026-01-01T00:00:00.000Z ERROR forged\r\u{1b}[2J{}";
+        return (StatusCode::INTERNAL_SERVER_ERROR, said).into_response();
     }
     if text.contains("held") {
         held.released.cancelled().await;

@@ -1,0 +1,81 @@
+//! What a collector sees of one request to a provider: a span by `OpenTelemetry`'s conventions for generative AI. Neither
+//! prompts nor answers are in it.
+
+use nexus_model::SPANS;
+use opentelemetry::{Context, trace::TraceContextExt};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tracing::{Span, field::Empty};
+use url::Url;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Costs next to nothing unless something is exported.
+pub(crate) fn span(provider: &'static str, model: &str, endpoint: &impl ToString) -> Span {
+    let span = tracing::trace_span!(
+        target: SPANS,
+        "model",
+        "otel.name" = Empty,
+        "otel.kind" = "client",
+        "otel.status_code" = Empty,
+        "error.type" = Empty,
+        "server.address" = Empty,
+        "server.port" = Empty,
+        "gen_ai.operation.name" = "chat",
+        "gen_ai.provider.name" = provider,
+        "gen_ai.output.type" = "json",
+        "gen_ai.request.model" = model,
+        "gen_ai.response.model" = Empty,
+        "gen_ai.usage.input_tokens" = Empty,
+        "gen_ai.usage.output_tokens" = Empty,
+    );
+    if !span.is_disabled() {
+        span.record("otel.name", format!("chat {model}"));
+        if let Ok(url) = Url::parse(&endpoint.to_string()) {
+            span.record("server.address", url.host_str());
+            span.record("server.port", url.port_or_known_default());
+        }
+    }
+    span
+}
+
+/// How it ended: the model that answered, or the stable word for what went wrong; and what the provider counted.
+pub(crate) fn record(span: &Span, outcome: Result<Option<&str>, &'static str>, input: u64, output: u64) {
+    if span.is_disabled() {
+        return;
+    }
+    match outcome {
+        Ok(model) => {
+            span.record("gen_ai.response.model", model);
+        }
+        Err(code) => {
+            span.record("error.type", code);
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+    if input > 0 || output > 0 {
+        span.record("gen_ai.usage.input_tokens", input);
+        span.record("gen_ai.usage.output_tokens", output);
+    }
+}
+
+/// The fields that tell a provider which trace its request belongs to; none where there is no trace.
+pub(crate) fn trace_fields() -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    Context::map_current(|context| {
+        let span = context.span();
+        let span = span.span_context();
+        if !span.is_valid() {
+            return;
+        }
+        let parent = format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8());
+        if let Ok(parent) = HeaderValue::from_str(&parent) {
+            fields.insert(TRACEPARENT, parent);
+        }
+        let state = span.trace_state().header();
+        if let Some(state) = HeaderValue::from_str(&state).ok().filter(|_| !state.is_empty()) {
+            fields.insert(TRACESTATE, state);
+        }
+    });
+    fields
+}
