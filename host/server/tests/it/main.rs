@@ -16,6 +16,7 @@ mod limits;
 mod local;
 mod logs;
 mod memory;
+mod metrics;
 mod optimization;
 mod program;
 mod rates;

@@ -111,6 +111,9 @@ fn serve_call_and_stop_in(dir: &Path, endpoint: &str) {
         json!({ "shout": "HI" })
     );
     assert_eq!(ask(&["apps", "list"]).1["apps"][0]["name"], "echo-desk");
+    assert_eq!(ask(&["metrics", "--metric", "calls"]).1["series"][0]["points"][0]["value"], 1);
+    let table = run(dir, &["metrics", "--url", &url, "--data-dir", "data"]);
+    assert!(text(&table.stdout).contains("echo-desk/shout  model  1"), "{table:?}");
     assert_eq!(ask(&["jit", "status", "echo-desk"]).1[0]["state"], "profiling");
     assert_eq!(ask(&["jit", "demote", "echo-desk", "shout"]).1["code"], "not_active");
     let (_, created) = ask(&["key", "create", "--name", "x", "--scope", "apps:*:read", "--expires", "1h"]);
