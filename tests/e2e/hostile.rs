@@ -1,14 +1,16 @@
 //! What hostile callers and hostile code get: an answer of their own, while the neighbour has his and memory stays flat.
 
 use std::{
+    collections::BTreeMap,
     fs::{copy, create_dir_all, write},
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread::{scope, sleep},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{Api, Checkout, Fixture, House, Stage, Taste, bombs, input, source};
+use nexus_tests::{Api, Checkout, Fixture, House, Stage, Taste, bombs, copy_folder, input, source};
 use serde_json::Value;
 
 const APP: &str = "scale-room";
@@ -24,12 +26,17 @@ fn start(folder: &tempfile::TempDir, fixture: &Fixture) -> Result<(Stage, House)
     Ok((stage, house))
 }
 
-/// Runs `attack` several times while a neighbour calls on and on; each of the neighbour's calls must succeed.
+/// Runs `attack` eight times while a neighbour calls on and on. It has run once before memory is looked at.
 fn beside_a_neighbour(house: &House, attack: impl Fn() -> Result<()>) -> Result<()> {
     attack()?;
+    with_neighbour(house, || (0..8).try_for_each(|_| attack()))
+}
+
+/// Runs `attack` while a neighbour calls on and on: each of his calls must succeed, and the server's memory stay flat.
+fn with_neighbour<T>(house: &House, attack: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = house.nexus.resident_bytes()?;
     let (stop, calls) = (AtomicBool::new(false), AtomicU64::new(0));
-    scope(|threads| -> Result<()> {
+    let attacked = scope(|threads| -> Result<T> {
         let neighbour = threads.spawn(|| -> Result<()> {
             while !stop.load(Ordering::Relaxed) {
                 house.api.call(APP, "convert", &input("convert", 8))?.success()?;
@@ -37,7 +44,7 @@ fn beside_a_neighbour(house: &House, attack: impl Fn() -> Result<()>) -> Result<
             }
             Ok(())
         });
-        let attacked = (0..8).try_for_each(|_| attack());
+        let attacked = attack();
         stop.store(true, Ordering::Relaxed);
         neighbour.join().map_err(|_| anyhow::anyhow!("the neighbour broke off"))?.context("the neighbour")?;
         attacked
@@ -45,7 +52,7 @@ fn beside_a_neighbour(house: &House, attack: impl Fn() -> Result<()>) -> Result<
     let grown = house.nexus.resident_bytes()?.saturating_sub(before);
     ensure!(calls.load(Ordering::Relaxed) > 0, "the neighbour had no answer in all that time");
     ensure!(grown < FLAT, "the server grew by {grown} bytes");
-    Ok(())
+    Ok(attacked)
 }
 
 fn refused(api: &Api, path: &str, body: &[u8], status: u16, word: &str) -> Result<()> {
@@ -110,7 +117,8 @@ fn hostile_source_is_refused_while_it_is_built() -> Result<()> {
     let huge = format!("{}\nconst huge = new Array(50000000).fill(\"x\");", source("weigh.2")?);
     let attempts = vec![endless, nested, huge, source("weigh.2")?];
     let (_stage, house) = start(&folder, &Fixture::new(APP, Taste::Opinion)?.with_code("weigh", attempts))?;
-    assert_eq!(house.teach(APP, "weigh")?, "active", "the fourth attempt is good");
+    let decided = with_neighbour(&house, || house.teach(APP, "weigh"))?;
+    assert_eq!(decided, "active", "the fourth attempt is good");
     let evidence = house.api.optimization(APP, "weigh")?["evidence"].clone();
     let tries = evidence["attempts"].as_array().context("attempts are listed")?;
     assert_eq!(tries.len(), 4, "{evidence}");
@@ -122,7 +130,7 @@ fn hostile_source_is_refused_while_it_is_built() -> Result<()> {
 }
 
 #[test]
-fn hostile_components_are_refused_by_name_and_the_others_serve() -> Result<()> {
+fn hostile_definitions_are_refused_by_name_and_the_others_serve() -> Result<()> {
     let foreign = wat::parse_str("(component (import \"evil:host/shell\" (instance (export \"run\" (func)))))")?;
     let core = wat::parse_str("(module)")?;
     let cases: [(&str, Vec<u8>, &str); 3] = [
@@ -143,27 +151,43 @@ fn hostile_components_are_refused_by_name_and_the_others_serve() -> Result<()> {
         write(app.join("plugins/evil.wasm"), bytes)?;
         write(app.join("app.yaml"), definition(name))?;
     }
-    let before = house.nexus.resident_bytes()?;
-    checkout.push("Add what does no good")?;
+    copy_folder(&faulty(), &checkout.app("sample"))?;
+    let apps = with_neighbour(&house, || {
+        checkout.push("Add what does no good")?;
+        listed(&house, &["foreign", "core", "random", "sample"])
+    })?;
+    for (name, _, word) in &cases {
+        let app = &apps[*name];
+        ensure!(app["status"] == "error", "{app}");
+        ensure!(app["faults"].to_string().contains(word), "{name}: `{word}` is not named in {app}");
+    }
+    let faults = apps["sample"]["faults"].as_array().context("faults are listed")?;
+    assert_eq!(faults.len(), 5, "all faults at once: {faults:?}");
+    for fault in faults {
+        ensure!(fault["line"].is_u64() && fault["column"].is_u64(), "a place: {fault}");
+    }
+    house.stop()
+}
+
+/// The definition with five faults.
+fn faulty() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/definitions/tests/invalid/five-faults")
+}
+
+/// Waits until the server knows all `names`; what it says of them.
+fn listed(house: &House, names: &[&str]) -> Result<BTreeMap<String, Value>> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        house.api.call(APP, "convert", &input("convert", 8))?.success()?;
-        let apps = house.api.get("/v1/apps")?.success()?["apps"].clone();
-        let of = |name: &str| apps.as_array()?.iter().find(|app| app["name"] == name).cloned();
-        if cases.iter().all(|(name, ..)| of(name).is_some()) {
-            for (name, _, word) in &cases {
-                let app = of(name).unwrap_or_default();
-                ensure!(app["status"] == "error", "{app}");
-                ensure!(app["faults"].to_string().contains(word), "{name}: `{word}` is not named in {app}");
-            }
-            break;
+        let answer = house.api.get("/v1/apps")?.success()?;
+        let listed = answer["apps"].as_array().cloned().unwrap_or_default();
+        let with_name = |app: Value| (app["name"].as_str().unwrap_or_default().to_owned(), app);
+        let apps: BTreeMap<_, _> = listed.into_iter().map(with_name).collect();
+        if names.iter().all(|name| apps.contains_key(*name)) {
+            return Ok(apps);
         }
-        ensure!(Instant::now() < deadline, "the pushed applications are not seen: {apps}");
+        ensure!(Instant::now() < deadline, "the pushed applications are not seen: {answer}");
         sleep(Duration::from_millis(100));
     }
-    let grown = house.nexus.resident_bytes()?.saturating_sub(before);
-    ensure!(grown < FLAT, "the server grew by {grown} bytes");
-    house.stop()
 }
 
 fn definition(name: &str) -> String {

@@ -182,6 +182,11 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
+/// Copies a folder of texts.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    copy(from, to, &str::to_owned)
+}
+
 fn copy(from: &Path, to: &Path, change: &dyn Fn(&str) -> String) -> Result<()> {
     create_dir_all(to)?;
     for entry in read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {

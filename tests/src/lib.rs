@@ -12,7 +12,7 @@ mod stage;
 
 pub use api::{Api, Reply};
 pub use events::{EventReport, EventSoak};
-pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, input, source};
+pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, copy_folder, input, source};
 pub use house::{Fallen, House, HouseOptions, Latency};
 pub use program::Program;
 pub use recordings::{Counts, OperationInputs, count, inputs};
