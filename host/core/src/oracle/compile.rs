@@ -246,7 +246,8 @@ impl Compilation<'_> {
         evidence.gate_coverage = found.coverage();
         evidence.gate_agreement_lower_95 = lower_95(found.agreed, found.handled);
         evidence.component_sha256 = Some(best.built.component.digest().to_owned());
-        evidence.refused = self.gate(&gate, best.seen);
+        // Luck with the sealed set does not make up for what went wrong in the open.
+        evidence.refused = self.gate(&gate, best.seen).or(best.refused);
         let built = evidence.refused.is_none().then_some(best.built);
         Outcome { evidence, candidate: Some(best.candidate), built }
     }

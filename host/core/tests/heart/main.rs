@@ -122,6 +122,18 @@ async fn what_does_not_hold_on_the_sealed_set_is_refused_and_needs_twice_the_evi
 }
 
 #[tokio::test]
+async fn luck_with_the_sealed_set_does_not_make_up_for_what_went_wrong_in_the_open() {
+    let coder = Coder::answers(std::iter::repeat_n(good_code("lucky"), 4));
+    let bench = Bench::start(definition("auto", 150), coder, |_| {}).await;
+    profile(&bench, 150).await;
+    let evidence = bench.wait_for(JitState::Refused).await.record.evidence.unwrap();
+    let gate = evidence.gate.unwrap();
+    assert_eq!((gate.agreed, evidence.gate_agreement), (gate.n, 1.0));
+    assert_eq!(evidence.refused.unwrap().reason, "agreement");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn too_small_a_sealed_set_decides_nothing() {
     let bench = Bench::start(definition("recommend", 30), Coder::answers([good_code("even")]), |_| {}).await;
     profile(&bench, 30).await;

@@ -61,7 +61,7 @@ pub(crate) fn n_of(output: &str) -> u64 {
 pub(crate) fn good_code(behaviour: &str) -> Value {
     let two = if behaviour == "fails-own-tests" { json!({"ok": {"n": 5}}) } else { json!({"ok": {"n": 4}}) };
     let two = match behaviour {
-        "wrong" => json!({"ok": {"n": 5}}),
+        "wrong" | "lucky" => json!({"ok": {"n": 5}}),
         "abstains" => json!({"abstain": true}),
         _ => two,
     };
@@ -167,6 +167,7 @@ impl Component for Behaviour {
         match self.name.as_str() {
             "abstains" => Ok(ComponentAnswer::Abstain("never".to_owned())),
             "wrong" => value(2 * n + 1),
+            "lucky" if !is_sealed(n) => value(2 * n + 1),
             "wrong-later" if late => value(1),
             "breaks-early" if n != 2 => Ok(ComponentAnswer::Value("{\"n\":\"x\"}".to_owned())),
             "breaks-schema" if late => Ok(ComponentAnswer::Value("{}".to_owned())),
@@ -182,6 +183,12 @@ impl Component for Behaviour {
     fn digest(&self) -> &str {
         &self.digest
     }
+}
+
+/// Whether the split seals the input of this number.
+fn is_sealed(n: u64) -> bool {
+    let hash = sha256_hex(json!({ "n": n }).to_string());
+    u64::from_str_radix(&hash[56..], 16).unwrap() % 10 >= 8
 }
 
 /// A heart on twins.
