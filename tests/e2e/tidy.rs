@@ -24,7 +24,7 @@ const LAYERS: [(&str, u8); 8] = [
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 11] = [
+const OWNERS: [(&str, &str); 12] = [
     ("axum", "nexus-server"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
@@ -32,6 +32,7 @@ const OWNERS: [(&str, &str); 11] = [
     ("opentelemetry-otlp", "nexus-signals"),
     ("opentelemetry_sdk", "nexus-signals"),
     ("redb", "nexus-state"),
+    ("redis", "nexus-state"),
     ("tracing-opentelemetry", "nexus-signals"),
     ("wasmtime", "nexus-wasm"),
     ("wasmtime-wasi", "nexus-wasm"),
@@ -109,7 +110,10 @@ fn the_model_crate_does_no_io() {
     let packages = workspace_packages();
     let model = packages.iter().find(|package| package["name"] == "nexus-model").expect("there is a model crate");
     for dependency in dependencies(model) {
-        assert!(!["tokio", "reqwest", "axum", "git2", "redb"].contains(&dependency), "nexus-model has {dependency}");
+        assert!(
+            !["tokio", "reqwest", "axum", "git2", "redb", "redis"].contains(&dependency),
+            "nexus-model has {dependency}"
+        );
     }
 }
 

@@ -8,6 +8,7 @@ mod fixture;
 mod house;
 mod program;
 mod recordings;
+mod redis;
 mod stage;
 
 pub use api::{Api, Reply};
@@ -16,4 +17,5 @@ pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, copy_folde
 pub use house::{Fallen, House, HouseOptions, Latency};
 pub use program::Program;
 pub use recordings::{Counts, OperationInputs, count, inputs};
+pub use redis::{RedisCluster, RedisServer};
 pub use stage::{Checkout, Stage, git, programs};

@@ -3,18 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{
-    AppName, Batch, CloudEvent, Durability, Execution, ExecutionId, Key, OperationName, RuntimeStore, ServedBy,
-    StoreError, Write,
+    AppName, CloudEvent, Execution, ExecutionId, Key, OperationName, RuntimeStore, ServedBy, StoreError, Write,
 };
 use nexus_signals::{EventBus, MetricCollector};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-/// Executions that wait for the store at the most; more are counted as dropped.
-const QUEUE: usize = 8_192;
-/// Executions that are written together at the most.
-const BATCH: usize = 512;
+use crate::write_behind::WriteBehind;
 
 /// How long executions are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,17 +43,11 @@ pub struct ExecutionFilter {
     pub limit: usize,
 }
 
-enum Note {
-    Keep(Box<Execution>),
-    /// Answered once everything before it is written.
-    Barrier(oneshot::Sender<()>),
-}
-
-/// Records executions through a bounded queue and reads them back. A crash loses at most the last second of them.
+/// Records executions in the background and reads them back. A crash loses at most the last second of them; what is
+/// recorded while the store is out of reach waits in memory (see [`WriteBehind`]).
 pub struct Executions {
     runtime: Arc<dyn RuntimeStore>,
-    queue: mpsc::Sender<Note>,
-    dropped: Box<dyn Fn() + Send + Sync>,
+    behind: WriteBehind,
     pub(crate) config: ExecutionsConfig,
     told: Told,
 }
@@ -84,22 +73,22 @@ impl Executions {
     pub(crate) fn start(
         config: ExecutionsConfig,
         runtime: Arc<dyn RuntimeStore>,
-        dropped: Box<dyn Fn() + Send + Sync>,
+        lost: impl Fn(u64) + Send + Sync + 'static,
         told: Told,
         tracker: &TaskTracker,
     ) -> Self {
-        let (queue, notes) = mpsc::channel(QUEUE);
-        let ttl = keep_for(&config);
-        // Ends when the last sender is gone.
-        tracker.spawn(write_all(notes, Arc::clone(&runtime), ttl, told.clone()));
-        Self { runtime, queue, dropped, config, told }
+        Self { behind: WriteBehind::start(Arc::clone(&runtime), lost, tracker), runtime, config, told }
     }
 
-    /// Never waits: what does not fit the queue is counted as dropped.
-    pub(crate) fn record(&self, execution: Execution) {
-        if self.queue.try_send(Note::Keep(Box::new(execution))).is_err() {
-            (self.dropped)();
+    /// Never waits: what does not fit into memory is counted as lost.
+    pub(crate) fn record(&self, execution: &Execution) {
+        match write(execution, keep_for(&self.config)) {
+            Ok(write) => {
+                self.behind.keep(write);
+            }
+            Err(error) => tracing::warn!(%error, "an execution could not be written down"),
         }
+        self.told.tell(execution);
     }
 
     /// What keeps an execution that somebody else writes down, together with something of his.
@@ -112,18 +101,14 @@ impl Executions {
         self.told.tell(execution);
     }
 
-    /// Waits until everything recorded so far is in the store.
-    pub(crate) async fn settle(&self) {
-        let (done, wait) = oneshot::channel();
-        if self.queue.send(Note::Barrier(done)).await.is_ok() {
-            // An error says that the writer is gone, and there is nothing left to wait for.
-            let _ = wait.await;
-        }
+    /// Waits until everything recorded so far is in the store; an error when the store is out of reach.
+    pub(crate) async fn settle(&self) -> Result<(), StoreError> {
+        self.behind.settle().await
     }
 
     /// The execution of this id, of one of `apps`.
     pub async fn get(&self, apps: &[AppName], id: ExecutionId) -> Result<Option<Execution>, StoreError> {
-        self.settle().await;
+        self.settle().await?;
         for app in apps {
             if let Some(value) = self.runtime.get(&key(app, &id.to_string())).await? {
                 return parse(&value).map(Some);
@@ -134,7 +119,7 @@ impl Executions {
 
     /// The newest executions of `apps` that pass the filter, newest first. Looks at no more than 10,000.
     pub async fn list(&self, apps: &[AppName], filter: &ExecutionFilter) -> Result<Vec<Execution>, StoreError> {
-        self.settle().await;
+        self.settle().await?;
         let limit = filter.limit.clamp(1, 200);
         let mut found = Vec::new();
         for app in apps.iter().filter(|app| filter.app.as_ref().is_none_or(|wanted| wanted == *app)) {
@@ -196,35 +181,6 @@ fn execution_event(execution: &Execution) -> CloudEvent {
         "trigger": execution.cause.as_ref().map(|cause| &cause.trigger),
     });
     CloudEvent::now(kind, source, execution.operation.operation.as_str(), data)
-}
-
-async fn write_all(mut notes: mpsc::Receiver<Note>, runtime: Arc<dyn RuntimeStore>, ttl: Duration, told: Told) {
-    let mut waiting = Vec::with_capacity(BATCH);
-    while notes.recv_many(&mut waiting, BATCH).await > 0 {
-        let mut batch = Batch::new();
-        let mut barriers = Vec::new();
-        for note in waiting.drain(..) {
-            match note {
-                Note::Keep(execution) => {
-                    match write(&execution, ttl) {
-                        Ok(write) => batch.push(write),
-                        Err(error) => tracing::warn!(%error, "an execution could not be written down"),
-                    }
-                    told.tell(&execution);
-                }
-                Note::Barrier(done) => barriers.push(done),
-            }
-        }
-        if !batch.is_empty()
-            && let Err(error) = runtime.write(batch, Durability::Soon).await
-        {
-            tracing::warn!(%error, "executions were lost");
-        }
-        for done in barriers {
-            // Whoever waited may have gone away.
-            let _ = done.send(());
-        }
-    }
 }
 
 fn parse(value: &[u8]) -> Result<Execution, StoreError> {

@@ -21,6 +21,7 @@ mod secret;
 mod start;
 mod traces;
 mod vault;
+mod write_behind;
 
 pub use audit_log::{AuditFault, AuditFilter, AuditLog, AuditLogError, AuditRecord, Denial, Verification};
 pub use budget::{BudgetExceeded, BudgetLimit, Budgets, Spent};

@@ -153,12 +153,14 @@ impl Core {
         let events = Arc::new(events(config.events, &parts, &registry));
         events.start_logging();
         registry.refresh().await?;
-        let traces = Arc::new(TraceBook::new(Arc::clone(&parts.runtime)));
+        let metrics = Arc::clone(&parts.metrics);
+        let lost = move |count| metrics.host().record_traces_dropped(count);
+        let traces = Arc::new(TraceBook::start(Arc::clone(&parts.runtime), lost, &parts.tracker));
         let metrics = Arc::clone(&parts.metrics);
         let executions = Arc::new(Executions::start(
             config.executions,
             Arc::clone(&parts.runtime),
-            Box::new(move || metrics.host().record_executions_dropped(1)),
+            move |count| metrics.host().record_executions_dropped(count),
             Told { events: parts.events.clone(), metrics: Arc::clone(&parts.metrics) },
             &parts.tracker,
         ));
@@ -238,7 +240,9 @@ impl Core {
 
     /// Writes down what is still in memory. To be called after the last request.
     pub async fn drain(&self) {
-        self.executions.settle().await;
+        if let Err(error) = self.executions.settle().await {
+            tracing::warn!(%error, "the last executions are lost");
+        }
         self.parts.events.settle().await;
         if let Err(error) = self.keys.flush_uses().await {
             tracing::warn!(%error, "when keys were used last was lost");

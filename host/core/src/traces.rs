@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use nexus_model::{
-    Durability, Key, OperationRef, RuntimeStore, StoreError, Trace, VersionHash, Write, canonical_json, sha256_hex,
-};
+use nexus_model::{Key, OperationRef, RuntimeStore, StoreError, Trace, VersionHash, Write, canonical_json, sha256_hex};
+use tokio_util::task::TaskTracker;
+
+use crate::write_behind::WriteBehind;
 
 /// Traces that are kept of one version. More would not make its code better, only its store larger.
 const MAX_TRACES: usize = 2_000;
@@ -16,9 +17,10 @@ const MAX_VERSIONS: usize = 10_000;
 
 type Slot = (OperationRef, VersionHash);
 
-/// Traces, durable within a second.
+/// Traces, durable within a second. While the store is out of reach they wait in memory (see [`WriteBehind`]).
 pub(crate) struct TraceBook {
     runtime: Arc<dyn RuntimeStore>,
+    behind: WriteBehind,
     /// The distinct inputs of each version, as far as it has been looked at.
     seen: Mutex<HashMap<Slot, Inputs>>,
 }
@@ -26,9 +28,9 @@ pub(crate) struct TraceBook {
 /// The distinct inputs of a version.
 #[derive(Debug, Default)]
 struct Inputs {
-    /// Those whose traces can be read.
+    /// Those whose traces can be read: what waits to be written is written first.
     kept: HashSet<String>,
-    /// Those that are being written. They do not count yet: whoever counts may read at once.
+    /// Those that are being handed over. They do not count yet: whoever counts may read at once.
     on_their_way: HashSet<String>,
 }
 
@@ -60,11 +62,17 @@ impl Drop for Claim<'_> {
 }
 
 impl TraceBook {
-    pub(crate) fn new(runtime: Arc<dyn RuntimeStore>) -> Self {
-        Self { runtime, seen: Mutex::default() }
+    pub(crate) fn start(
+        runtime: Arc<dyn RuntimeStore>,
+        lost: impl Fn(u64) + Send + Sync + 'static,
+        tracker: &TaskTracker,
+    ) -> Self {
+        let behind = WriteBehind::start(Arc::clone(&runtime), lost, tracker);
+        Self { runtime, behind, seen: Mutex::default() }
     }
 
-    /// Keeps a trace, unless its input is known already or the version has all the traces it needs.
+    /// Keeps a trace, unless its input is known already or the version has all the traces it needs. Waits for the store
+    /// only for the first trace of a version.
     pub(crate) async fn offer(
         &self,
         operation: &OperationRef,
@@ -72,7 +80,7 @@ impl TraceBook {
         trace: &Trace,
     ) -> Result<(), StoreError> {
         let slot = (operation.clone(), version.clone());
-        self.look(&slot).await?;
+        self.look(&slot).await.inspect_err(|_| self.behind.count_lost())?;
         let input = input_hash(trace);
         if !self.with(&slot, |inputs| inputs.claim(&input)).unwrap_or_default() {
             return Ok(());
@@ -80,8 +88,9 @@ impl TraceBook {
         let claim = Claim { book: self, slot: &slot, input: &input };
         let value = serde_json::to_vec(trace).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let write = Write::Set { key: key(&slot, &input), value, ttl: None };
-        self.runtime.write(vec![write], Durability::Soon).await?;
-        claim.keep();
+        if self.behind.keep(write) {
+            claim.keep();
+        }
         Ok(())
     }
 
@@ -99,6 +108,7 @@ impl TraceBook {
         version: &VersionHash,
     ) -> Result<Vec<(String, Trace)>, StoreError> {
         let slot = (operation.clone(), version.clone());
+        self.behind.settle().await?;
         let entries = self.runtime.list(&key(&slot, ""), None, MAX_TRACES).await?;
         entries
             .into_iter()
@@ -150,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_on_its_way_does_not_count() {
-        let book = TraceBook::new(Arc::new(MemoryRuntime::default()));
+        let book = TraceBook::start(Arc::new(MemoryRuntime::default()), |_| {}, &TaskTracker::new());
         let operation = OperationRef { app: "a".parse().unwrap(), operation: "o".parse().unwrap() };
         let slot = (operation.clone(), VersionHash::from("0123456789abcdef0123".to_owned()));
         book.look(&slot).await.unwrap();
@@ -170,7 +180,8 @@ mod tests {
     #[tokio::test]
     async fn an_input_counts_once_and_its_first_answer_stays() {
         let runtime: Arc<dyn RuntimeStore> = Arc::new(MemoryRuntime::default());
-        let book = TraceBook::new(Arc::clone(&runtime));
+        let tracker = TaskTracker::new();
+        let book = TraceBook::start(Arc::clone(&runtime), |_| {}, &tracker);
         let operation = OperationRef { app: "a".parse().unwrap(), operation: "o".parse().unwrap() };
         let version = VersionHash::from("0123456789abcdef0123".to_owned());
         for (input, output) in [(json!({"x": 1}), 1), (json!({"x": 1.0}), 2), (json!({"x": 2}), 3)] {
@@ -180,7 +191,8 @@ mod tests {
         }
         assert_eq!(book.count(&operation, &version).await.unwrap(), 2);
         // Another host on the same store sees the same.
-        let other = TraceBook::new(runtime);
+        book.behind.settle().await.unwrap();
+        let other = TraceBook::start(runtime, |_| {}, &tracker);
         assert_eq!(other.count(&operation, &version).await.unwrap(), 2);
         let mut outputs: Vec<_> =
             other.read(&operation, &version).await.unwrap().into_iter().map(|(_, trace)| trace.output).collect();

@@ -38,7 +38,7 @@ pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Re
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
 pub use remote::{DefinitionRemote, Moved, RemoteError};
-pub use runtime::{Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
+pub use runtime::{Batch, Durability, Entry, Key, Quota, QuotaKind, RuntimeStore, StoreError, Write};
 pub use secrets::{SecretOwner, SecretSource};
 pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
 pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};

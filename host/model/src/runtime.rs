@@ -6,6 +6,9 @@ use async_trait::async_trait;
 
 use crate::{AppName, ConsumerGroup, Delivery, PendingEntry, StreamStart};
 
+/// The kind of what an application itself keeps.
+const STATE: &str = "state";
+
 /// A key of the runtime store, written `nexus:{app}:{kind}:{key}`. What belongs to no application has the application
 /// `-`. The braces make an application one slot of a Redis cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +29,27 @@ impl Key {
         Self { app: None, kind, name: key.into() }
     }
 
+    /// A key of what an application itself keeps. It counts against the application's quota, which keys of the host about
+    /// an application ([`Key::of_app`]) do not.
+    pub fn of_state(app: &AppName, key: impl Into<String>) -> Self {
+        Self::of_app(app, STATE, key)
+    }
+
+    /// Whether it counts against its application's quota.
+    pub fn counts(&self) -> bool {
+        self.app.is_some() && self.kind == STATE
+    }
+
+    /// The application's name, or `-`: what may change together.
+    pub fn owner(&self) -> &str {
+        self.app.as_ref().map_or("-", AppName::as_str)
+    }
+
+    /// The part before the last.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// The last part.
     pub fn key(&self) -> &str {
         &self.name
@@ -34,8 +58,7 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let app = self.app.as_ref().map_or("-", AppName::as_str);
-        write!(f, "nexus:{{{app}}}:{}:{}", self.kind, self.name)
+        write!(f, "nexus:{{{}}}:{}:{}", self.owner(), self.kind, self.name)
     }
 }
 
@@ -67,13 +90,50 @@ pub enum Write {
     },
 }
 
-/// Changes that become visible together.
+impl Write {
+    /// What is changed.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Set { key, .. } | Self::Delete { key } => key,
+        }
+    }
+}
+
+/// Changes that become visible together. They all belong to one application, or all to the host: only what lies in one
+/// slot of a Redis cluster can change at once. A batch that is spread over several is refused by every driver.
 pub type Batch = Vec<Write>;
+
+/// What an application may keep for itself ([`Key::of_state`]). Streams do not count: each has its own bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// How many keys.
+    pub keys: u64,
+}
+
+impl Default for Quota {
+    /// 64 MiB in 100,000 keys.
+    fn default() -> Self {
+        Self { bytes: 64 << 20, keys: 100_000 }
+    }
+}
+
+/// What of a [`Quota`] was used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaKind {
+    /// [`Quota::bytes`].
+    Bytes,
+    /// [`Quota::keys`].
+    Keys,
+}
 
 /// When a change is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Once it survives a crash of the machine.
+    /// Once it survives a crash of the machine. With Redis: once Redis has it, and what Redis makes of that is its
+    /// operator's choice. With `appendfsync always` it is on the disk; with `everysec` a crash of Redis's machine may
+    /// take the last second; without an append-only file it may take everything since the last snapshot.
     Synced,
     /// At once. A crash may lose the last second of such changes; a later synced change makes them durable too.
     Soon,
@@ -98,6 +158,25 @@ pub enum StoreError {
         /// The bound, in bytes.
         limit: usize,
     },
+    /// The store is there and slow: so many commands are in flight that none could be begun in this time.
+    #[error("the runtime store is busy: no place was free within {} ms", .0.as_millis())]
+    Busy(Duration),
+    /// The application has used up what it may keep.
+    #[error("the application `{app}` may keep {limit} {} of state, and has them", match .kind {
+        QuotaKind::Bytes => "bytes",
+        QuotaKind::Keys => "keys",
+    })]
+    Quota {
+        /// The application.
+        app: String,
+        /// What was used up.
+        kind: QuotaKind,
+        /// How much it may keep.
+        limit: u64,
+    },
+    /// The changes of a batch belong to several applications.
+    #[error("a batch belongs to one application, and this one is spread over `{0}` and `{1}`")]
+    Spread(String, String),
     /// The stream has no group of this name.
     #[error("the stream has no group `{0}`")]
     UnknownGroup(String),
@@ -112,7 +191,7 @@ pub trait RuntimeStore: Send + Sync {
     /// The value, unless there is none or its time has run out.
     async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Applies all changes or none.
+    /// Applies all changes or none. They belong to one application or to the host (see [`Batch`]).
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
 
     /// Sets the value if the present one is `expected` (`None`: not there); says whether it did. Durable. Of several

@@ -180,6 +180,11 @@ fn of_host(host: HostSnapshot) -> [Family; 7] {
             host.events_dropped,
         ),
         counter(
+            "nexus.traces.dropped",
+            "Traces not kept because memory was full while the store was out of reach",
+            host.traces_dropped,
+        ),
+        counter(
             "nexus.log.records.lost",
             "Log records not kept on disk because the queue was full or the disk refused them",
             host.log_lost,

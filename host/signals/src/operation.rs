@@ -206,6 +206,7 @@ pub struct HostMetrics {
     refusals: Refusals,
     log_lost: AtomicU64,
     telemetry_failed: AtomicU64,
+    traces_dropped: AtomicU64,
 }
 
 impl HostMetrics {
@@ -235,6 +236,11 @@ impl HostMetrics {
         self.events_dropped.fetch_add(count, Relaxed);
     }
 
+    /// Traces that were not kept: memory was full, or the store refused them.
+    pub fn record_traces_dropped(&self, count: u64) {
+        self.traces_dropped.fetch_add(count, Relaxed);
+    }
+
     /// So many log records were not kept on disk, because the queue was full or the disk refused them.
     pub fn record_log_lost(&self, count: u64) {
         self.log_lost.fetch_add(count, Relaxed);
@@ -255,6 +261,7 @@ impl HostMetrics {
             refused: self.refusals.counts(),
             log_lost: self.log_lost.load(Relaxed),
             telemetry_failed: self.telemetry_failed.load(Relaxed),
+            traces_dropped: self.traces_dropped.load(Relaxed),
         }
     }
 }

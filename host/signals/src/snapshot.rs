@@ -146,4 +146,6 @@ pub struct HostSnapshot {
     pub log_lost: u64,
     /// Batches of telemetry that the collector did not take since the start.
     pub telemetry_failed: u64,
+    /// Traces that were not kept, since memory was full while the store was out of reach.
+    pub traces_dropped: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_model::{Key, StoreError};
+use nexus_model::{Key, StoreError, Write};
 
 /// The most files of an application.
 pub(crate) const MAX_FILES: usize = 2_000;
@@ -46,6 +46,15 @@ pub(crate) fn checked_value(key: &Key, value: Vec<u8>) -> Result<Vec<u8>, StoreE
         return Err(StoreError::TooLarge { key: key.to_string(), size: value.len(), limit: MAX_VALUE_BYTES });
     }
     Ok(value)
+}
+
+/// Whose a batch is; nobody's where it is empty.
+pub(crate) fn owner(batch: &[Write]) -> Result<Option<&str>, StoreError> {
+    let Some(owner) = batch.first().map(|write| write.key().owner()) else { return Ok(None) };
+    match batch.iter().map(|write| write.key().owner()).find(|other| *other != owner) {
+        Some(other) => Err(StoreError::Spread(owner.to_owned(), other.to_owned())),
+        None => Ok(Some(owner)),
+    }
 }
 
 /// Counts the files and bytes of an application while they are read.

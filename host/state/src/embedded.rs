@@ -16,7 +16,8 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_model::{
-    Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, RuntimeStore, StoreError, StreamStart, Write,
+    Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, Quota, RuntimeStore, StoreError, StreamStart,
+    Write,
 };
 use redb::{Database, DatabaseError};
 use tokio::sync::{Semaphore, oneshot};
@@ -56,6 +57,7 @@ pub struct EmbeddedStore {
     queue: Arc<Semaphore>,
     scans: Arc<Semaphore>,
     waiters: Waiters,
+    quota: Quota,
 }
 
 /// What is there until the store is closed.
@@ -78,7 +80,15 @@ impl EmbeddedStore {
             queue: Arc::new(Semaphore::new(writer::QUEUE_UNITS)),
             scans: Arc::new(Semaphore::new(SCANS)),
             waiters: Waiters::default(),
+            quota: Quota::default(),
         })
+    }
+
+    /// The same, with another quota for each application.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        self.quota = quota;
+        self
     }
 
     /// Makes every change durable and lets go of the file. Later calls fail; closing twice is fine.
@@ -164,8 +174,9 @@ impl RuntimeStore for EmbeddedStore {
     }
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
+        bounds::owner(&batch)?;
         let mut changes = Vec::with_capacity(batch.len());
-        let mut bytes = 0;
+        let (mut bytes, quota) = (0, self.quota);
         for write in batch {
             let change = match write {
                 Write::Set { key, value, ttl } => {
@@ -178,6 +189,9 @@ impl RuntimeStore for EmbeddedStore {
             changes.push(change);
         }
         let apply = move |tables: &mut Tables<'_>| {
+            let sizes =
+                changes.iter().map(|(key, value)| (key.as_slice(), value.as_ref().map(|(value, _)| value.len())));
+            tables.admit(&sizes.collect::<Vec<_>>(), &quota)?;
             changes.into_iter().try_for_each(|(key, value)| match value {
                 Some((value, deadline)) => tables.set(&key, &value, deadline),
                 None => tables.remove(&key),
@@ -195,10 +209,11 @@ impl RuntimeStore for EmbeddedStore {
     ) -> Result<bool, StoreError> {
         let value = checked_value(key, value)?;
         let (key, expected, deadline) = (checked_key(key)?, expected.map(<[u8]>::to_vec), self.deadline(ttl));
-        let bytes = value.len() + expected.as_ref().map_or(0, Vec::len);
+        let (bytes, quota) = (value.len() + expected.as_ref().map_or(0, Vec::len), self.quota);
         let apply = move |tables: &mut Tables<'_>| {
             let matches = tables.get(&key)?.map(|record| record.value) == expected;
             if matches {
+                tables.admit(&[(&key, Some(value.len()))], &quota)?;
                 tables.set(&key, &value, deadline)?;
             }
             Ok(matches)
@@ -207,13 +222,15 @@ impl RuntimeStore for EmbeddedStore {
     }
 
     async fn increment(&self, key: &Key, by: i64, ttl: Option<Duration>) -> Result<i64, StoreError> {
-        let (key, fresh_deadline) = (checked_key(key)?, self.deadline(ttl));
+        let (key, fresh_deadline, quota) = (checked_key(key)?, self.deadline(ttl), self.quota);
         let apply = move |tables: &mut Tables<'_>| {
             let record = tables.get(&key)?;
             let deadline = record.as_ref().map_or(fresh_deadline, |record| record.deadline);
             let sum = tables::sum(record.as_ref().map(|record| &*record.value), by)
                 .ok_or_else(|| StoreError::NotANumber(String::from_utf8_lossy(&key).into_owned()))?;
-            tables.set(&key, sum.to_string().as_bytes(), deadline)?;
+            let text = sum.to_string();
+            tables.admit(&[(&key, Some(text.len()))], &quota)?;
+            tables.set(&key, text.as_bytes(), deadline)?;
             Ok(sum)
         };
         self.change(Durability::Synced, MAX_KEY_BYTES, apply).await

@@ -48,4 +48,22 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// Nobody answers there, or not as a Redis.
+    #[error(
+        "`{address}` cannot be used: {reason}; start Redis there, or change `store` (`store: embedded` needs no server)"
+    )]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A Redis that lacks what is used.
+    #[error("`{address}` is a Redis of version {version}, and 7 or later is needed: upgrade it, or change `store`")]
+    TooOld {
+        /// Where.
+        address: String,
+        /// What it says it is.
+        version: String,
+    },
 }

@@ -30,7 +30,8 @@ impl Driver for Embedded {
     const DURABLE: bool = true;
 
     async fn open(&self) -> Arc<EmbeddedStore> {
-        Arc::new(EmbeddedStore::open(&self.path, Arc::clone(&self.clock) as Arc<dyn Clock>).unwrap())
+        let store = EmbeddedStore::open(&self.path, Arc::clone(&self.clock) as Arc<dyn Clock>).unwrap();
+        Arc::new(store.with_quota(contract::QUOTA))
     }
 
     async fn close(&self, store: Arc<EmbeddedStore>) {
@@ -49,7 +50,7 @@ impl Driver for Memory {
     const DURABLE: bool = false;
 
     async fn open(&self) -> Arc<MemoryRuntime> {
-        Arc::new(MemoryRuntime::new(Arc::clone(&self.0) as Arc<dyn Clock>))
+        Arc::new(MemoryRuntime::new(Arc::clone(&self.0) as Arc<dyn Clock>).with_quota(contract::QUOTA))
     }
 
     async fn close(&self, _store: Arc<MemoryRuntime>) {}

@@ -103,7 +103,7 @@ impl RequestRouter {
     pub async fn execute(&self, call: Call<'_>) -> Result<Answer, CallError> {
         let (outcome, execution) = self.attempt(call, None).await;
         if let Some(execution) = execution {
-            self.executions.record(execution);
+            self.executions.record(&execution);
         }
         outcome
     }

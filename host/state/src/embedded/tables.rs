@@ -1,9 +1,10 @@
 //! What the file holds, and the changes that a write transaction makes to it.
 
-use nexus_model::StoreError;
+use nexus_model::{Quota, StoreError};
 use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::unavailable;
+use crate::quota::{Outlook, Usage, counted};
 
 /// Key → deadline (8 bytes, big endian, Unix milliseconds) and value.
 pub(super) const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
@@ -14,6 +15,8 @@ pub(super) const STREAMS: TableDefinition<'_, (&[u8], &str), &[u8]> = TableDefin
 /// Stream → the last id (milliseconds, number) and how many entries there are.
 const TAILS: TableDefinition<'_, &[u8], (u64, u64, u64)> = TableDefinition::new("tails");
 
+/// Application → the bytes and the number of its keys that count.
+const USAGE: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("usage");
 /// Stream and group → the id of the last entry that was handed to a consumer; empty before the first.
 pub(super) const GROUPS: TableDefinition<'_, (&[u8], &str), &str> = TableDefinition::new("groups");
 /// Stream, group and id → who has the entry.
@@ -29,6 +32,9 @@ pub(super) const FOREVER: u64 = u64::MAX;
 /// Ids of one millisecond.
 const IDS_PER_MILLI: u64 = 1_000_000;
 
+/// Expired entries that are removed where an application has no room.
+const SWEEP_FOR_ROOM: usize = 1_000;
+
 /// A value that has not expired.
 pub(super) struct Record {
     pub(super) deadline: u64,
@@ -38,6 +44,20 @@ pub(super) struct Record {
 /// Splits a stored record into deadline and value.
 pub(super) fn decode(record: &[u8]) -> (u64, &[u8]) {
     record.split_first_chunk().map_or((FOREVER, record), |(deadline, value)| (u64::from_be_bytes(*deadline), value))
+}
+
+/// The deadline of a stored record, and the length of its value.
+fn shape(record: &[u8]) -> (u64, usize) {
+    let (deadline, value) = decode(record);
+    (deadline, value.len())
+}
+
+fn text(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key).ok()
+}
+
+fn total(name: usize, value: usize) -> u64 {
+    (name + value) as u64
 }
 
 /// Makes the tables, so that readers find them.
@@ -56,6 +76,7 @@ pub(super) struct Tables<'txn> {
     tails: Table<'txn, &'static [u8], (u64, u64, u64)>,
     pub(super) groups: Table<'txn, (&'static [u8], &'static str), &'static str>,
     pub(super) pending: Table<'txn, Mark<'static>, Held<'static>>,
+    usage: Table<'txn, &'static str, (u64, u64)>,
     pub(super) now: u64,
 }
 
@@ -68,6 +89,7 @@ impl<'txn> Tables<'txn> {
             tails: transaction.open_table(TAILS)?,
             groups: transaction.open_table(GROUPS)?,
             pending: transaction.open_table(PENDING)?,
+            usage: transaction.open_table(USAGE)?,
             now,
         })
     }
@@ -82,13 +104,51 @@ impl<'txn> Tables<'txn> {
         let mut record = Vec::with_capacity(8 + value.len());
         record.extend_from_slice(&deadline.to_be_bytes());
         record.extend_from_slice(value);
-        let old = self.entries.insert(key, &*record).map_err(storage)?.map(|old| decode(old.value()).0);
-        self.move_deadline(key, old, deadline)
+        let old = self.entries.insert(key, &*record).map_err(storage)?.map(|old| shape(old.value()));
+        self.count(key, old.map(|(_, size)| size), Some(value.len()))?;
+        self.move_deadline(key, old.map(|(deadline, _)| deadline), deadline)
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let old = self.entries.remove(key).map_err(storage)?.map(|old| decode(old.value()).0);
-        self.move_deadline(key, old, FOREVER)
+        let old = self.entries.remove(key).map_err(storage)?.map(|old| shape(old.value()));
+        self.count(key, old.map(|(_, size)| size), None)?;
+        self.move_deadline(key, old.map(|(deadline, _)| deadline), FOREVER)
+    }
+
+    /// Refuses changes (a key, and the size of its value or `None` where it goes) that an application has no room for.
+    pub(super) fn admit(&mut self, changes: &[(&[u8], Option<usize>)], quota: &Quota) -> Result<(), StoreError> {
+        if self.look_ahead(changes, quota).is_err() {
+            // What has expired makes room, and may still be there.
+            self.sweep(SWEEP_FOR_ROOM)?;
+            return self.look_ahead(changes, quota);
+        }
+        Ok(())
+    }
+
+    fn look_ahead(&self, changes: &[(&[u8], Option<usize>)], quota: &Quota) -> Result<(), StoreError> {
+        let mut outlook = None;
+        for (key, after) in changes {
+            let Some((owner, name)) = text(key).and_then(counted) else { continue };
+            let (_, outlook) = match &mut outlook {
+                Some(outlook) => outlook,
+                none => none.insert((owner, Outlook::new(self.usage(owner)?))),
+            };
+            let stored = self.entries.get(*key).map_err(storage)?.map(|record| total(name, shape(record.value()).1));
+            outlook.change(*key, || stored, after.map(|size| total(name, size)));
+        }
+        outlook.map_or(Ok(()), |(owner, outlook)| outlook.check(owner, quota))
+    }
+
+    fn count(&mut self, key: &[u8], before: Option<usize>, after: Option<usize>) -> Result<(), StoreError> {
+        let Some((owner, name)) = text(key).and_then(counted) else { return Ok(()) };
+        let size = |value: usize| total(name, value);
+        let usage = self.usage(owner)?.changed(before.map(size), after.map(size));
+        self.usage.insert(owner, (usage.bytes, usage.keys)).map_err(storage).map(drop)
+    }
+
+    fn usage(&self, owner: &str) -> Result<Usage, StoreError> {
+        let usage = self.usage.get(owner).map_err(storage)?.map(|usage| usage.value());
+        Ok(usage.map_or_else(Usage::default, |(bytes, keys)| Usage { bytes, keys }))
     }
 
     fn move_deadline(&mut self, key: &[u8], old: Option<u64>, new: u64) -> Result<(), StoreError> {

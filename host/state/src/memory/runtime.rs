@@ -6,14 +6,16 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_model::{
-    Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, RuntimeStore, StoreError, StreamStart, Write,
+    Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, Quota, RuntimeStore, StoreError, StreamStart,
+    Write,
 };
 
 use super::streams::Streams;
 use crate::{
     Clock, SystemClock,
-    bounds::{MAX_WAIT, checked_key, checked_name, checked_value},
+    bounds::{MAX_WAIT, checked_key, checked_name, checked_value, owner},
     clock::millis,
+    quota::{Outlook, Usage, counted},
     waiters::Waiters,
 };
 
@@ -23,6 +25,7 @@ pub struct MemoryRuntime {
     clock: Arc<dyn Clock>,
     tables: Mutex<Tables>,
     waiters: Waiters,
+    quota: Quota,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +49,13 @@ impl Default for MemoryRuntime {
 impl MemoryRuntime {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, tables: Mutex::default(), waiters: Waiters::default() }
+        Self { clock, tables: Mutex::default(), waiters: Waiters::default(), quota: Quota::default() }
+    }
+
+    /// The same, with another quota for each application.
+    #[must_use]
+    pub fn with_quota(self, quota: Quota) -> Self {
+        Self { quota, ..self }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -63,6 +72,23 @@ impl MemoryRuntime {
 
     fn live<'t>(&self, tables: &'t Tables, key: &str) -> Option<&'t Record> {
         tables.entries.get(key).filter(|record| self.is_live(record))
+    }
+
+    /// Refuses changes (a key, and the size of its value or `None` where it goes) that an application has no room for.
+    fn admit(&self, tables: &Tables, changes: &[(&str, Option<usize>)]) -> Result<(), StoreError> {
+        let Some((owner, _)) = changes.iter().find_map(|(key, _)| counted(key)) else { return Ok(()) };
+        let size = |name: usize, value: usize| (name + value) as u64;
+        let kept = tables.entries.iter().filter(|(_, record)| self.is_live(record)).filter_map(|(key, record)| {
+            counted(key).filter(|(other, _)| *other == owner).map(|(_, name)| size(name, record.value.len()))
+        });
+        let now = kept.fold(Usage::default(), |usage, size| usage.changed(None, Some(size)));
+        let mut outlook = Outlook::new(now);
+        for (key, after) in changes {
+            let Some((_, name)) = counted(key) else { continue };
+            let stored = || self.live(tables, key).map(|record| size(name, record.value.len()));
+            outlook.change(*key, stored, after.map(|value| size(name, value)));
+        }
+        outlook.check(owner, &self.quota)
     }
 
     fn below(&self, prefix: &Key) -> Vec<Entry> {
@@ -82,6 +108,7 @@ impl RuntimeStore for MemoryRuntime {
     }
 
     async fn write(&self, batch: Batch, _durability: Durability) -> Result<(), StoreError> {
+        owner(&batch)?;
         let mut changes = Vec::with_capacity(batch.len());
         for write in batch {
             changes.push(match write {
@@ -92,6 +119,9 @@ impl RuntimeStore for MemoryRuntime {
             });
         }
         let mut tables = self.tables();
+        let sizes =
+            changes.iter().map(|(key, record)| (key.as_str(), record.as_ref().map(|record| record.value.len())));
+        self.admit(&tables, &sizes.collect::<Vec<_>>())?;
         for (key, record) in changes {
             match record {
                 Some(record) => tables.entries.insert(key, record),
@@ -112,6 +142,7 @@ impl RuntimeStore for MemoryRuntime {
         let mut tables = self.tables();
         let matches = self.live(&tables, &name).map(|record| &*record.value) == expected;
         if matches {
+            self.admit(&tables, &[(&name, Some(value.len()))])?;
             tables.entries.insert(name, self.record(value, ttl));
         }
         Ok(matches)
@@ -124,6 +155,7 @@ impl RuntimeStore for MemoryRuntime {
         let sum = stored.and_then(|stored| stored.checked_add(by));
         let sum = sum.ok_or_else(|| StoreError::NotANumber(name.clone()))?;
         record.value = sum.to_string().into_bytes();
+        self.admit(&tables, &[(&name, Some(record.value.len()))])?;
         tables.entries.insert(name, record);
         Ok(sum)
     }

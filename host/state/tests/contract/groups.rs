@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use nexus_model::{ConsumerGroup, Delivery, RuntimeStore, StoreError, StreamStart};
 
-use super::{Driver, SECOND, key};
+use super::{Driver, MINUTE, key};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -78,10 +78,10 @@ async fn claiming(store: &impl RuntimeStore, driver: &impl Driver) {
     store.create_group(&readers, StreamStart::Beginning).await.unwrap();
     let jobs = fill(store, "claims", 3).await;
     assert_eq!(store.read_group(&readers, "gone", 2, AT_ONCE).await.unwrap().len(), 2);
-    driver.advance(60 * SECOND).await;
+    driver.advance(2 * MINUTE).await;
     assert_eq!(store.read_group(&readers, "busy", 2, AT_ONCE).await.unwrap().len(), 1);
 
-    let idle = 30 * SECOND;
+    let idle = MINUTE;
     let first = store.claim(&readers, "heir", idle, 1).await.unwrap();
     assert_eq!(first, [Delivery { id: jobs[0].clone(), value: vec![0], deliveries: 2 }]);
     let second = store.claim(&readers, "heir", idle, 10).await.unwrap();
@@ -91,7 +91,7 @@ async fn claiming(store: &impl RuntimeStore, driver: &impl Driver) {
     assert!(pending[1].idle < idle && pending[1].consumer == "heir" && pending[1].deliveries == 2);
     assert!(pending[2].consumer == "busy" && pending[2].deliveries == 1);
 
-    driver.advance(60 * SECOND).await;
+    driver.advance(2 * MINUTE).await;
     let all = store.claim(&readers, "last", idle, 10).await.unwrap();
     assert_eq!(all.iter().map(|entry| entry.deliveries).collect::<Vec<_>>(), [3, 3, 2]);
     store.acknowledge(&readers, &jobs).await.unwrap();
@@ -159,7 +159,8 @@ pub(super) async fn share<S: RuntimeStore + 'static>(store: &Arc<S>) {
         consumers.spawn(async move {
             let mut seen = Vec::new();
             loop {
-                let found = store.read_group(&readers, &consumer.to_string(), 3, 20 * SECOND).await.unwrap();
+                let found =
+                    store.read_group(&readers, &consumer.to_string(), 3, Duration::from_secs(20)).await.unwrap();
                 for entry in found {
                     if entry.value == b"end" {
                         return seen;

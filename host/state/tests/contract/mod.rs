@@ -1,17 +1,18 @@
 //! What every driver of `RuntimeStore` must do. A driver's tests call [`holds`] with a way to open its store.
 
 mod groups;
+mod quotas;
 
 use std::{sync::Arc, time::Duration};
 
-use nexus_model::{AppName, Batch, Durability, Entry, Key, RuntimeStore, StoreError, Write};
+use nexus_model::{AppName, Batch, Durability, Entry, Key, Quota, RuntimeStore, StoreError, Write};
 
 /// Opens stores over the same data.
 pub(crate) trait Driver {
     /// The store.
     type Store: RuntimeStore + 'static;
 
-    /// Opens the data as a new process would; the store before it has been closed.
+    /// Opens the data as a new process would, with the quota [`QUOTA`]; the store before it has been closed.
     async fn open(&self) -> Arc<Self::Store>;
 
     /// Closes a store.
@@ -24,6 +25,9 @@ pub(crate) trait Driver {
     const DURABLE: bool;
 }
 
+/// What an application may keep in these tests.
+pub(crate) const QUOTA: Quota = Quota { bytes: 1_000, keys: 10 };
+
 /// Checks the whole contract.
 pub(crate) async fn holds<D: Driver>(driver: &D) {
     let store = driver.open().await;
@@ -35,10 +39,12 @@ pub(crate) async fn holds<D: Driver>(driver: &D) {
     prefixes(&*store).await;
     batches(&*store).await;
     streams(&*store, driver).await;
+    quotas::hold(&*store, driver).await;
     groups::hold(&*store, driver).await;
     groups::share(&store).await;
     bounds(&*store).await;
     races(&store).await;
+    no_update_is_lost(&store).await;
     driver.close(store).await;
     if D::DURABLE {
         restart(driver).await;
@@ -65,7 +71,8 @@ fn keys(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.key.as_str()).collect()
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Long enough that no machine is too slow: what takes a store's time is no test's time.
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn values(store: &impl RuntimeStore) {
     store.ping().await.unwrap();
@@ -85,25 +92,25 @@ async fn values(store: &impl RuntimeStore) {
 }
 
 async fn time_to_live(store: &impl RuntimeStore, driver: &impl Driver) {
-    put(store, "ttl", b"1", Some(10 * SECOND)).await;
-    driver.advance(9 * SECOND).await;
+    put(store, "ttl", b"1", Some(10 * MINUTE)).await;
+    driver.advance(9 * MINUTE).await;
     assert!(store.get(&key("ttl")).await.unwrap().is_some());
-    driver.advance(SECOND).await;
+    driver.advance(MINUTE).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap(), None, "gone when its time is up");
-    assert!(!store.expire(&key("ttl"), SECOND).await.unwrap(), "what is gone cannot expire");
+    assert!(!store.expire(&key("ttl"), MINUTE).await.unwrap(), "what is gone cannot expire");
 
-    put(store, "ttl", b"2", Some(SECOND)).await;
+    put(store, "ttl", b"2", Some(MINUTE)).await;
     put(store, "ttl", b"3", None).await;
-    driver.advance(10 * SECOND).await;
+    driver.advance(10 * MINUTE).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap().as_deref(), Some(&b"3"[..]), "setting again ends the time");
 
-    assert!(store.expire(&key("ttl"), SECOND).await.unwrap());
-    assert!(store.expire(&key("ttl"), 5 * SECOND).await.unwrap());
-    driver.advance(4 * SECOND).await;
+    assert!(store.expire(&key("ttl"), MINUTE).await.unwrap());
+    assert!(store.expire(&key("ttl"), 5 * MINUTE).await.unwrap());
+    driver.advance(4 * MINUTE).await;
     assert!(store.get(&key("ttl")).await.unwrap().is_some());
-    driver.advance(SECOND).await;
+    driver.advance(MINUTE).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap(), None);
-    assert!(!store.expire(&key("never"), SECOND).await.unwrap());
+    assert!(!store.expire(&key("never"), MINUTE).await.unwrap());
 }
 
 async fn compare_and_set(store: &impl RuntimeStore, driver: &impl Driver) {
@@ -114,8 +121,8 @@ async fn compare_and_set(store: &impl RuntimeStore, driver: &impl Driver) {
     assert!(cas(None, b"1", None).await);
     assert!(!cas(None, b"2", None).await);
     assert!(!cas(Some(b""), b"2", None).await);
-    assert!(cas(Some(b"1"), b"2", Some(SECOND)).await);
-    driver.advance(SECOND).await;
+    assert!(cas(Some(b"1"), b"2", Some(MINUTE)).await);
+    driver.advance(MINUTE).await;
     assert!(!cas(Some(b"2"), b"3", None).await, "what has expired is not there");
     assert!(cas(None, b"", None).await);
     assert!(!cas(None, b"3", None).await, "empty is there");
@@ -125,11 +132,11 @@ async fn compare_and_set(store: &impl RuntimeStore, driver: &impl Driver) {
 
 async fn increments(store: &impl RuntimeStore, driver: &impl Driver) {
     let counter = key("counter");
-    assert_eq!(store.increment(&counter, 5, Some(10 * SECOND)).await.unwrap(), 5);
-    driver.advance(9 * SECOND).await;
-    assert_eq!(store.increment(&counter, -7, Some(10 * SECOND)).await.unwrap(), -2);
+    assert_eq!(store.increment(&counter, 5, Some(10 * MINUTE)).await.unwrap(), 5);
+    driver.advance(9 * MINUTE).await;
+    assert_eq!(store.increment(&counter, -7, Some(10 * MINUTE)).await.unwrap(), -2);
     assert_eq!(store.get(&counter).await.unwrap().as_deref(), Some(&b"-2"[..]));
-    driver.advance(SECOND).await;
+    driver.advance(MINUTE).await;
     assert_eq!(store.increment(&counter, 1, None).await.unwrap(), 1, "the time starts when the key is made");
     put(store, "counter", b"a word", None).await;
     assert!(matches!(store.increment(&counter, 1, None).await, Err(StoreError::NotANumber(_))));
@@ -138,11 +145,11 @@ async fn increments(store: &impl RuntimeStore, driver: &impl Driver) {
 
 async fn lists(store: &impl RuntimeStore, driver: &impl Driver) {
     for number in 0..25 {
-        let ttl = (number % 5 == 0).then_some(SECOND);
+        let ttl = (number % 5 == 0).then_some(MINUTE);
         put(store, &format!("list/{number:03}"), &[number], ttl).await;
     }
     put(store, "lisu", b"other", None).await;
-    driver.advance(SECOND).await;
+    driver.advance(MINUTE).await;
     let (prefix, all) = (key("list/"), store.list(&key("list/"), None, 100).await.unwrap());
     assert_eq!(all.len(), 20, "what has expired is not listed");
     assert_eq!(all[0], Entry { key: "list/001".into(), value: vec![1] });
@@ -205,6 +212,11 @@ async fn batches(store: &impl RuntimeStore) {
     let too_large = set("batch/d", &vec![0; (8 << 20) + 1], None);
     let refused = store.write(vec![set("batch/c", b"1", None), too_large], Durability::Synced).await;
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
+    assert_eq!(store.get(&key("batch/c")).await.unwrap(), None, "all or none");
+
+    let foreign = Write::Delete { key: Key::of_host("contract", "x") };
+    let refused = store.write(vec![set("batch/c", b"1", None), foreign], Durability::Soon).await;
+    assert!(matches!(refused, Err(StoreError::Spread(one, other)) if one == "contract" && other == "-"));
     assert_eq!(store.get(&key("batch/c")).await.unwrap(), None, "all or none");
 }
 
@@ -274,6 +286,21 @@ async fn races<S: RuntimeStore + 'static>(store: &Arc<S>) {
     assert_eq!(store.read(&key("race-stream"), None, usize::MAX).await.unwrap().len(), WRITERS * ROUNDS);
 }
 
+/// Sixteen writers, two hundred compare-and-sets each, one key.
+async fn no_update_is_lost<S: RuntimeStore + 'static>(store: &Arc<S>) {
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let store = Arc::clone(store);
+        writers.spawn(async move {
+            for _ in 0..200 {
+                add_one(&*store, &key("one-sum")).await;
+            }
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(store.get(&key("one-sum")).await.unwrap().as_deref(), Some(&b"3200"[..]), "0 lost");
+}
+
 /// Reads, adds one, and writes if nobody wrote meanwhile, until it does.
 async fn add_one(store: &impl RuntimeStore, key: &Key) {
     loop {
@@ -289,12 +316,12 @@ async fn add_one(store: &impl RuntimeStore, key: &Key) {
 async fn restart(driver: &impl Driver) {
     let store = driver.open().await;
     put(&*store, "kept", b"synced", None).await;
-    put(&*store, "short", b"gone", Some(SECOND)).await;
+    put(&*store, "short", b"gone", Some(MINUTE)).await;
     store.write(vec![set("kept-soon", b"soon", None)], Durability::Soon).await.unwrap();
     let id = store.append(&key("kept-stream"), b"1".to_vec(), 1).await.unwrap();
     driver.close(store).await;
 
-    driver.advance(SECOND).await;
+    driver.advance(MINUTE).await;
     let store = driver.open().await;
     assert_eq!(store.get(&key("kept")).await.unwrap().as_deref(), Some(&b"synced"[..]));
     assert_eq!(store.get(&key("kept-soon")).await.unwrap().as_deref(), Some(&b"soon"[..]));
