@@ -1,5 +1,7 @@
 //! API keys: `nxs_` + id + `_` + 256 random bits + checksum. Shown once; only an HMAC is kept.
 
+mod follow;
+
 use std::{
     collections::BTreeMap,
     num::NonZeroU32,
@@ -155,11 +157,7 @@ pub struct KeyRing {
 impl KeyRing {
     /// Reads the keys of the store.
     pub async fn load(runtime: Arc<dyn RuntimeStore>, master: &MasterKey) -> Result<Self, StoreError> {
-        let mut entries = BTreeMap::new();
-        for entry in runtime.list(&Key::of_host("key", ""), None, MAX_KEYS).await? {
-            let stored = from_bytes(&entry.key, &entry.value)?;
-            entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored, None)));
-        }
+        let entries = read(runtime.as_ref(), &BTreeMap::new()).await?;
         Ok(Self {
             runtime,
             pepper: master.derive("nexus/api-keys/1"),
@@ -215,7 +213,7 @@ impl KeyRing {
         }
         let info = stored.info.clone();
         let write = Write::Set { key: key(&info.id), value: to_bytes(&stored)?, ttl: None };
-        self.runtime.write(vec![write], Durability::Synced).await?;
+        self.runtime.write(vec![write, follow::mark()], Durability::Synced).await?;
         self.show(stored);
         Ok((info, text))
     }
@@ -341,6 +339,7 @@ impl KeyRing {
             if self.runtime.compare_and_set(&key(id), Some(&present), value, None).await? {
                 let info = stored.info.clone();
                 self.show(stored);
+                self.announce().await;
                 return Ok(Some(info));
             }
         }
@@ -369,6 +368,20 @@ impl LastUse {
             self.at.store(now, Relaxed);
         }
     }
+}
+
+/// All keys of the store; what is counted of those that are known already goes on.
+async fn read(
+    runtime: &dyn RuntimeStore,
+    known: &BTreeMap<String, Arc<Entry>>,
+) -> Result<BTreeMap<String, Arc<Entry>>, StoreError> {
+    let mut entries = BTreeMap::new();
+    for entry in runtime.list(&Key::of_host("key", ""), None, MAX_KEYS).await? {
+        let stored = from_bytes(&entry.key, &entry.value)?;
+        let before = known.get(&stored.info.id).map(AsRef::as_ref);
+        entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored, before)));
+    }
+    Ok(entries)
 }
 
 impl Entry {

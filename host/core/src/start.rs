@@ -211,6 +211,7 @@ impl Core {
                 }
             }
         });
+        self.parts.tracker.spawn(Arc::clone(&self.keys).follow(self.parts.cancel.clone()));
         let (registry, cancel) = (Arc::clone(&self.registry), self.parts.cancel.clone());
         self.parts.tracker.spawn(async move {
             while wait(reload_every, &cancel).await {
