@@ -10,6 +10,7 @@ mod listener;
 mod model_keys;
 mod record;
 pub mod replay;
+mod runtime_store;
 mod secrets;
 mod server;
 pub mod settings;

@@ -9,9 +9,9 @@ use std::{
 
 use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
 use nexus_llm::{KeyReference, LanguageModels};
-use nexus_model::{RuntimeStore, SecretOwner, SecretSource};
+use nexus_model::{SecretOwner, SecretSource};
 use nexus_signals::{EventBus, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
-use nexus_state::{EmbeddedStore, GitDefinitions, GitRemote, RemoteConfig, SystemClock};
+use nexus_state::{GitDefinitions, GitRemote, RemoteConfig};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -24,6 +24,7 @@ use crate::{
     http::{Access, Api, Door, Shared},
     listener::Acceptor,
     model_keys::resolve,
+    runtime_store::OpenStore,
     secrets::AllSecrets,
     settings::Settings,
     start_error::StartError,
@@ -72,7 +73,7 @@ pub struct Running {
     /// The key that this start made, if it made one.
     pub admin_key: AdminKey,
     api: Api,
-    store: Arc<EmbeddedStore>,
+    store: OpenStore,
     connections: TaskTracker,
     tasks: TaskTracker,
     close: CancellationToken,
@@ -105,10 +106,11 @@ impl Server {
         }
         let data = DataDir::open(&settings.data_dir)?;
         let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
-        let store = Arc::new(EmbeddedStore::open(&data.join("runtime.redb"), Arc::new(SystemClock))?);
-        let (tasks, metrics) = (TaskTracker::new(), Arc::new(MetricCollector::new()));
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let store = OpenStore::open(&settings, &data, &surroundings.environment, (&tasks, &cancel)).await?;
+        let metrics = Arc::new(MetricCollector::new());
         let log = log(&settings, &data, surroundings.log.take(), &metrics, &tasks)?;
-        let base = Base { settings, data, store, metrics, log, tasks, cancel: CancellationToken::new() };
+        let base = Base { settings, data, store, metrics, log, tasks, cancel };
         match base.build(&master, surroundings).await {
             Ok(built) => Ok(base.serve(built)),
             Err(error) => {
@@ -130,7 +132,7 @@ impl Server {
 struct Base {
     settings: Settings,
     data: DataDir,
-    store: Arc<EmbeddedStore>,
+    store: OpenStore,
     metrics: Arc<MetricCollector>,
     log: LogBook,
     tasks: TaskTracker,
@@ -151,13 +153,13 @@ impl Base {
         let Self { settings, data, store, metrics, tasks, cancel, .. } = self;
         let repository = settings.definitions.repository.clone().unwrap_or_else(|| data.join("definitions.git"));
         let definitions = GitDefinitions::open(&repository)?;
-        let vault = Arc::new(SecretVault::load(Arc::clone(store) as Arc<dyn RuntimeStore>, master).await?);
+        let vault = Arc::new(SecretVault::load(store.port(), master).await?);
         let secrets = AllSecrets::of_operator(&settings.secrets_dir, &surroundings.environment);
         let secrets = Arc::new(secrets.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
         let parts = Parts {
             remote: remote(settings, &definitions, &surroundings.environment, &secrets)?,
             definitions: Arc::new(definitions),
-            runtime: Arc::clone(store) as Arc<dyn RuntimeStore>,
+            runtime: store.port(),
             vault,
             models: Arc::new(models(settings, surroundings.environment.clone(), Arc::clone(&secrets))?),
             components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),

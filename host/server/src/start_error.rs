@@ -31,6 +31,9 @@ pub enum StartError {
     /// The remote's password is not there.
     #[error("`definitions.remote.password`: there is nothing in {0}")]
     RemotePassword(String),
+    /// The password of the store.
+    #[error("the store's password is not there: `redis.password` names {0}")]
+    StorePassword(String),
     /// The models.
     #[error(transparent)]
     Models(#[from] nexus_llm::LlmError),

@@ -144,7 +144,7 @@ fn of_operations(operations: &[(OperationRef, Totals)]) -> Vec<Family> {
     ]
 }
 
-fn of_host(host: HostSnapshot) -> [Family; 7] {
+fn of_host(host: HostSnapshot) -> [Family; 8] {
     let counter = |name, help, value| {
         let samples = Samples::Counter(vec![(Labels::new(), whole(value))]);
         Family { name, help, unit: None, samples }

@@ -95,7 +95,7 @@ pub(crate) struct Connection {
 /// `admin-key` in the data directory.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nexus serve --apps apps\n  nexus serve --config /etc/nexus.yaml --listen 0.0.0.0:7070\n  nexus serve --set limits.in_flight=256 --print-config"
+    after_help = "Examples:\n  nexus serve --apps apps\n  nexus serve --config /etc/nexus.yaml --listen 0.0.0.0:7070\n  nexus serve --store redis://127.0.0.1:6379\n  nexus serve --set limits.in_flight=256 --print-config"
 )]
 pub(crate) struct Serve {
     /// The settings; otherwise `$NEXUS_CONFIG`, otherwise `nexus.yaml` if it is there.
@@ -107,6 +107,9 @@ pub(crate) struct Serve {
     /// The address to listen on [default: 127.0.0.1:7070].
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    /// Where runtime state is kept: `embedded`, or a Redis as `redis://HOST:PORT` [default: embedded].
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
     /// A folder of applications to import, now and on every change.
     #[arg(long, value_name = "DIR")]
     pub(crate) apps: Option<String>,

@@ -56,7 +56,8 @@ pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Re
 
 fn sources(serve: &Serve) -> Sources {
     let named = [("--data-dir", "data_dir", &serve.data_dir), ("--listen", "listen", &serve.listen)];
-    let more = [("--apps", "apps", &serve.apps), ("--log", "log.level", &serve.log)];
+    let more =
+        [("--store", "store", &serve.store), ("--apps", "apps", &serve.apps), ("--log", "log.level", &serve.log)];
     let texts = named.into_iter().chain(more);
     let mut flags: Vec<Override> =
         texts.filter_map(|(flag, path, value)| Some(Override::new(flag, path, value.clone()?))).collect();
@@ -128,7 +129,7 @@ fn greet(running: &Running, output: Output, keys: bool, key_file: Option<&std::p
     }
 }
 
-/// Logs to standard error and to the data directory, with the keys of models masked wherever they might turn up.
+/// Logs to standard error and to the data directory, with the keys of models and the store's password masked wherever they might turn up.
 fn start_log(
     settings: &Settings,
     output: Output,
@@ -136,7 +137,8 @@ fn start_log(
     telemetry: Option<Telemetry>,
 ) -> Result<(LogGuard, LogRecords), Failure> {
     let known = AllSecrets::of_operator(&settings.secrets_dir, environment);
-    let secrets = settings.models.values().filter_map(|model| resolve(model.key.as_ref()?, environment, &known));
+    let references = settings.models.values().filter_map(|model| model.key.as_ref()).chain(&settings.redis.password);
+    let secrets = references.filter_map(|reference| resolve(reference, environment, &known));
     let master = environment.get("NEXUS_MASTER_KEY").map(str::to_owned);
     let collector = settings.telemetry.exported(environment).map(|exported| exported.headers).unwrap_or_default();
     let secrets = secrets.map(|secret| secret.expose_secret().to_owned()).chain(master).chain(collector.into_values());

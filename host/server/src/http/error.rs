@@ -106,7 +106,17 @@ fn component_problem(fault: &ComponentFault, code: &'static str) -> Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Quota { .. } = error {
+            const TITLE: &str = "The application has used up its state";
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "state_quota", TITLE, error.to_string())
+                .hint("the settings are `limits.state_bytes` and `limits.state_keys`");
+        }
         tracing::error!(%error, "the runtime store failed");
+        if let StoreError::Busy(_) = error {
+            const TITLE: &str = "The server's store is slow";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_busy", TITLE, error.to_string())
+                .retry_after(BUSY_WAIT);
+        }
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store_unavailable",

@@ -253,4 +253,25 @@ mod tests {
         assert!(shown.contains("SMALL_KEY") && !shown.contains("canary"), "{shown}");
         assert!(serde_json::from_str::<Settings>(&shown).is_ok(), "{shown}");
     }
+
+    #[test]
+    fn one_line_chooses_the_store_and_no_password_is_shown() {
+        assert_eq!(load("", &[], Vec::new()).unwrap().store.to_string(), "embedded");
+        let file = "store: redis://127.0.0.1:6379\nredis: { password: { env: REDIS_PASSWORD }, deadline: 300ms }\n";
+        let settings = load(file, &[("REDIS_PASSWORD", "canary")], Vec::new()).unwrap();
+        let shown = serde_json::to_string(&settings).unwrap();
+        assert!(shown.contains("redis://127.0.0.1:6379") && shown.contains("REDIS_PASSWORD"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(serde_json::from_str::<Settings>(&shown).is_ok(), "{shown}");
+        let flag = vec![Override::new("--store", "store", "redis+cluster://a:1,b:2")];
+        assert_eq!(load(file, &[], flag).unwrap().store.to_string(), "redis+cluster://a:1,b:2");
+
+        let error = load("listen: 127.0.0.1:1\nstore: mysql://db\n", &[], Vec::new()).unwrap_err();
+        assert!(error.contains("nexus.yaml:2:8: ") && error.contains("`redis://HOST:PORT`"), "{error}");
+        let error = load("", &[("NEXUS_STORE", "redis://host:port")], Vec::new()).unwrap_err();
+        assert!(error.starts_with("NEXUS_STORE: ") && error.contains("host:port"), "{error}");
+        let error = load("store: redis://:canary@host\nredis: { in_flight: 0 }\n", &[], Vec::new()).unwrap_err();
+        assert!(error.contains("redis.in_flight") && error.contains("password: { env"), "{error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
 }

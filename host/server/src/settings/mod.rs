@@ -5,6 +5,7 @@ pub mod duration;
 mod load;
 mod models;
 mod secrets;
+mod store;
 mod telemetry;
 
 use std::{
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{DefinitionSettings, RemoteSettings};
 pub use load::{Override, SettingsError, Sources};
 pub use secrets::SecretSettings;
+pub use store::{RedisSettings, StoreSettings};
 pub use telemetry::TelemetrySettings;
 
 /// All settings of a server: `nexus.yaml`, then `NEXUS_*`, then flags; the later wins.
@@ -36,6 +38,10 @@ pub struct Settings {
     pub insecure_local: bool,
     /// Show `/metrics` without a key.
     pub metrics_open: bool,
+    /// Where runtime state is kept.
+    pub store: StoreSettings,
+    /// How a Redis is used, where `store` names one.
+    pub redis: RedisSettings,
     /// A folder of applications that is imported at the start and again on change.
     pub apps: Option<PathBuf>,
     /// Where definitions are kept, and what they are kept in step with.
@@ -72,6 +78,8 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
             insecure_local: false,
             metrics_open: false,
+            store: StoreSettings::default(),
+            redis: RedisSettings::default(),
             apps: None,
             definitions: DefinitionSettings::default(),
             models: BTreeMap::new(),
@@ -130,7 +138,8 @@ impl Settings {
             (self.wasm.concurrent == 0, "`wasm.concurrent` must be more than 0"),
             (self.wasm.concurrent > self.wasm.instances, "`wasm.concurrent` must be at most `wasm.instances`"),
         ];
-        let wrong = checks.iter().filter(|(wrong, _)| *wrong).map(|(_, fault)| (*fault).to_owned());
+        let checks = checks.into_iter().chain(store::faults(&self.store, &self.redis));
+        let wrong = checks.filter(|(wrong, _)| *wrong).map(|(_, fault)| fault.to_owned());
         wrong.chain(nexus_llm::fallback_faults(&self.models)).collect()
     }
 }
@@ -156,6 +165,10 @@ pub struct LimitSettings {
     /// How long a stopping server waits for requests in flight.
     #[serde(with = "duration")]
     pub drain: Duration,
+    /// What one application may keep for itself in the runtime store, in bytes of keys and values.
+    pub state_bytes: u64,
+    /// How many keys it may keep there.
+    pub state_keys: u64,
 }
 
 impl Default for LimitSettings {
@@ -168,6 +181,8 @@ impl Default for LimitSettings {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(30),
+            state_bytes: nexus_model::Quota::default().bytes,
+            state_keys: nexus_model::Quota::default().keys,
         }
     }
 }

@@ -1,0 +1,75 @@
+//! The runtime store that the settings choose.
+
+use std::sync::Arc;
+
+use nexus_model::{Quota, RuntimeStore, StoreError};
+use nexus_state::{EmbeddedStore, OpenError, RedisConfig, RedisStore, SystemClock};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    data_dir::DataDir,
+    environment::Environment,
+    model_keys::resolve,
+    secrets::AllSecrets,
+    settings::{Settings, StoreSettings},
+    start_error::StartError,
+};
+
+/// An open runtime store.
+#[derive(Debug, Clone)]
+pub(crate) enum OpenStore {
+    Embedded(Arc<EmbeddedStore>),
+    Redis(Arc<RedisStore>),
+}
+
+impl OpenStore {
+    /// Opens it. The file of the embedded store is neither made nor locked where a Redis is chosen.
+    pub(crate) async fn open(
+        settings: &Settings,
+        data: &DataDir,
+        environment: &Environment,
+        (tasks, cancel): (&TaskTracker, &CancellationToken),
+    ) -> Result<Self, StartError> {
+        let quota = Quota { bytes: settings.limits.state_bytes, keys: settings.limits.state_keys };
+        match &settings.store {
+            StoreSettings::Embedded => Ok(Self::Embedded(Arc::new(embedded(data, quota)?))),
+            StoreSettings::Redis(address) => {
+                let mut config = RedisConfig::new(address.clone());
+                if let Some(reference) = &settings.redis.password {
+                    // What the vault holds cannot be had: it is in the store.
+                    let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment);
+                    let password = resolve(reference, environment, &secrets);
+                    config.password = Some(password.ok_or_else(|| StartError::StorePassword(reference.to_string()))?);
+                }
+                config.in_flight = settings.redis.in_flight;
+                config.deadline = settings.redis.deadline;
+                config.quota = quota;
+                Ok(Self::Redis(Arc::new(RedisStore::open(config, tasks, cancel.clone()).await?)))
+            }
+            // The settings' check has refused it already.
+            StoreSettings::WithPassword => Err(StartError::Settings(settings.faults())),
+        }
+    }
+
+    pub(crate) fn port(&self) -> Arc<dyn RuntimeStore> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as Arc<dyn RuntimeStore>,
+            Self::Redis(store) => Arc::clone(store) as Arc<dyn RuntimeStore>,
+        }
+    }
+
+    /// Makes durable what is not, and lets go of it.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.close().await,
+            Self::Redis(store) => {
+                store.close();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn embedded(data: &DataDir, quota: Quota) -> Result<EmbeddedStore, OpenError> {
+    Ok(EmbeddedStore::open(&data.join("runtime.redb"), Arc::new(SystemClock))?.with_quota(quota))
+}

@@ -1,0 +1,100 @@
+//! Where runtime state is kept.
+
+use std::{fmt, time::Duration};
+
+use nexus_llm::KeyReference;
+use nexus_state::{AddressError, RedisAddress};
+use serde::{Deserialize, Serialize, Serializer, de::Error};
+use serde_json::json;
+
+use super::duration;
+
+/// Where runtime state is kept: `embedded` or the address of a Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StoreSettings {
+    /// A file in the data directory.
+    #[default]
+    Embedded,
+    /// A Redis, which several hosts may share.
+    Redis(RedisAddress),
+    /// An address with a password, which is never shown; the server does not start with it.
+    WithPassword,
+}
+
+impl fmt::Display for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Redis(address) => address.fmt(f),
+            Self::WithPassword => f.write_str("redis://…"),
+        }
+    }
+}
+
+impl Serialize for StoreSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreSettings {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        match text.parse() {
+            Ok(address) => Ok(Self::Redis(address)),
+            // An error here would show the line; this one is told later, without it.
+            Err(AddressError::Password) => Ok(Self::WithPassword),
+            Err(AddressError::Scheme) => Err(D::Error::custom(
+                "`store` is `embedded`, `redis://HOST:PORT`, `rediss://HOST:PORT` (TLS) or \
+                 `redis+cluster://HOST:PORT,HOST:PORT`",
+            )),
+            Err(error) => Err(D::Error::custom(format!("`store`: {error}"))),
+        }
+    }
+}
+
+/// How a Redis is used, where `store` names one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// Where its password is.
+    #[serde(serialize_with = "reference")]
+    pub password: Option<KeyReference>,
+    /// Commands in flight at one time; more wait.
+    pub in_flight: usize,
+    /// How long a command may take, the wait for its place included.
+    #[serde(with = "duration")]
+    pub deadline: Duration,
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self { password: None, in_flight: 256, deadline: Duration::from_secs(1) }
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn reference<S: Serializer>(reference: &Option<KeyReference>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = reference.as_ref().map(|reference| match reference {
+        KeyReference::Env(name) => json!({ "env": name }),
+        KeyReference::File(path) => json!({ "file": path }),
+        KeyReference::Secret(name) => json!({ "secret": name }),
+    });
+    shown.serialize(serializer)
+}
+
+/// What is wrong with where state is to be kept.
+pub(super) fn faults(store: &StoreSettings, redis: &RedisSettings) -> [(bool, &'static str); 3] {
+    [
+        (
+            *store == StoreSettings::WithPassword,
+            "`store` holds a password, which would be shown with the settings: take it out, and name where it is as \
+             `redis: { password: { env: REDIS_PASSWORD } }` or `{ file: /run/secrets/redis }`",
+        ),
+        (redis.in_flight == 0, "`redis.in_flight` must be more than 0"),
+        (redis.deadline.is_zero(), "`redis.deadline` must be more than 0"),
+    ]
+}
