@@ -112,6 +112,16 @@ impl Api {
         read(request.send(body).with_context(|| format!("PUT {path}"))?, begin)
     }
 
+    /// `DELETE`.
+    pub fn delete(&self, path: &str) -> Result<Reply> {
+        let begin = Instant::now();
+        let mut request = self.agent.delete(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        read(request.call().with_context(|| format!("DELETE {path}"))?, begin)
+    }
+
     /// `POST` of JSON bytes, which need not be JSON.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<Reply> {
         self.post_as(path, "application/json", body)

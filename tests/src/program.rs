@@ -56,7 +56,9 @@ impl Program {
 
     /// A text field of the first line.
     pub fn said(&self, field: &str) -> Result<&str> {
-        self.greeting[field].as_str().ok_or_else(|| self.failed(&format!("did not say `{field}` but {}", self.greeting)))
+        self.greeting[field]
+            .as_str()
+            .ok_or_else(|| self.failed(&format!("did not say `{field}` but {}", self.greeting)))
     }
 
     /// The process's id.

@@ -67,7 +67,10 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Setup => setup::run(&workspace)?,
+        Task::Setup => {
+            setup::run(&workspace)?;
+            setup::redis()?;
+        }
         Task::Build => build::run(&workspace)?,
         Task::Demo(arguments) => return demo::run(&workspace, &arguments),
         Task::Test(arguments) => return test::run(&workspace, &arguments),

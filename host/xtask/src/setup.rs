@@ -1,12 +1,13 @@
 //! `cargo xtask setup`: what building needs beyond rustup and the C compiler that linked this tool.
 //!
 //! Three things: Rust's standard library for `wasm32-wasip2`, a C compiler for it (`QuickJS` is C), and a Python for the test
-//! with the providers' clients. Each part looks
-//! first whether it is there already, so that every other command can afford to set up before it begins.
+//! with the providers' clients; and for the tests a Redis. Each part looks first whether it is there already, so that every
+//! other command can afford to set up before it begins.
 
 mod compiler;
 mod debian;
 mod python;
+mod redis;
 mod target;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use self::compiler::Compiler;
+pub(crate) use self::{compiler::Compiler, redis::ensure as redis};
 use crate::workspace::{Workspace, spelled};
 
 /// What components are built for.

@@ -2,6 +2,7 @@
 
 mod events;
 mod fsync;
+mod redis_outage;
 mod trace;
 
 use std::process::ExitCode;
@@ -21,7 +22,8 @@ Examples:
   cargo xtask soak events        a million events, a hundred killed servers
   cargo xtask soak kills         1,000 kills of the stores and of the server
   cargo xtask soak writers       16 writers of one file, 200 times each
-  cargo xtask soak fsync         that a write is on the disk before it is acknowledged"
+  cargo xtask soak fsync         that a write is on the disk before it is acknowledged
+  cargo xtask soak redis-outage  Redis stopped for a minute, then killed for a minute, under load"
 )]
 pub(crate) struct Arguments {
     /// Rounds of all tests with hostile input.
@@ -49,6 +51,8 @@ enum What {
     },
     /// Watches the system calls of one HTTP write. Needs `strace`.
     Fsync,
+    /// Takes Redis away under load: what callers see, and how soon it is over.
+    RedisOutage(redis_outage::Arguments),
 }
 
 /// Runs a proof, or the tests with hostile input again and again.
@@ -60,6 +64,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         Some(What::Kills { times }) => kills(workspace, *times),
         Some(What::Writers { times }) => writers(workspace, *times),
         Some(What::Fsync) => fsync::run(workspace),
+        Some(What::RedisOutage(arguments)) => redis_outage::run(workspace, arguments),
     }
 }
 

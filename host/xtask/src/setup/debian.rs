@@ -169,13 +169,18 @@ fn names(pattern: &str) -> Vec<String> {
     first_words.map(str::to_owned).collect()
 }
 
-/// `apt-get` with the right to change the system.
-fn apt_as_root() -> Command {
+/// A program with the right to change the system.
+pub(super) fn as_root(program: &str) -> Command {
     let root = said(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
-    let mut command = Command::new(if root { "apt-get" } else { "sudo" });
+    let mut command = Command::new(if root { program } else { "sudo" });
     if !root {
-        command.arg("apt-get");
+        command.arg(program);
     }
+    command
+}
+
+fn apt_as_root() -> Command {
+    let mut command = as_root("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command
 }

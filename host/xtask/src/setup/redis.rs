@@ -1,0 +1,61 @@
+//! `redis-server` and `redis-cli`, for the tests and proofs of the store in Redis.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{debian, quietly, said};
+use crate::out;
+
+/// Debian's package, which brings both programs.
+const PACKAGE: &str = "redis-server";
+/// The oldest version that the tests take.
+const OLDEST: u32 = 7;
+
+/// Makes sure that a Redis of version 7 or later is there. On Debian it is installed where it is missing; the service that
+/// comes with the package is not left running.
+pub(crate) fn ensure() -> Result<()> {
+    if let Some(version) = version() {
+        if version < OLDEST {
+            bail!("redis-server is of version {version}, and the tests need {OLDEST} or later: upgrade it");
+        }
+        return Ok(());
+    }
+    out::step("setup", "installing Debian's redis-server: the store in Redis is tested on a real one");
+    let mend = "install Redis 7 or later, so that `redis-server` and `redis-cli` are found";
+    if debian::search(&format!("^{PACKAGE}$")).is_empty() {
+        bail!("there is no package {PACKAGE} here: {mend}");
+    }
+    debian::install(&[PACKAGE.to_owned()]).context(mend)?;
+    stop_service()?;
+    version().map(drop).with_context(|| format!("{PACKAGE} was installed and is not found: {mend}"))
+}
+
+/// The main version, if both programs are there.
+fn version() -> Option<u32> {
+    said(Command::new("redis-cli").arg("--version"))?;
+    main_version(&said(Command::new("redis-server").arg("--version"))?)
+}
+
+fn main_version(told: &str) -> Option<u32> {
+    told.split_whitespace().find_map(|word| word.strip_prefix("v="))?.split('.').next()?.parse().ok()
+}
+
+/// Ends the service that the package has started, where there is anything that starts services.
+fn stop_service() -> Result<()> {
+    if said(Command::new("systemctl").args(["is-active", PACKAGE])).is_some() {
+        quietly(debian::as_root("systemctl").args(["disable", "--now", PACKAGE]))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::main_version;
+
+    #[test]
+    fn the_version_is_read() {
+        assert_eq!(main_version("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"), Some(7));
+        assert_eq!(main_version("redis"), None);
+    }
+}
