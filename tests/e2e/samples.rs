@@ -38,7 +38,9 @@ fn the_opinion_is_refused_and_a_rule_behind_the_same_inputs_is_promoted() -> Res
     let apps = folder.path().join("apps");
     copy_folder(&samples.join(APP), &apps.join(APP))?;
 
-    let (decided, evidence) = decide(folder.path(), "opinion", &apps, samples.join("recordings"), &asked)?;
+    let recorded = folder.path().join("recorded");
+    copy_folder(&samples.join("recordings").join(APP), &recorded.join(APP))?;
+    let (decided, evidence) = decide(folder.path(), "opinion", &apps, recorded, &asked)?;
     assert_eq!(decided, "refused", "{evidence}");
     assert!(evidence["refused"]["reason"].is_string(), "{evidence}");
 
