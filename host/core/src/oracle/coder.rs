@@ -11,29 +11,46 @@ use nexus_model::{
     sha256_hex,
 };
 
-/// Counterexamples that a repair is shown.
-const MAX_COUNTEREXAMPLES: usize = 12;
 /// The longest that the coder may take.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(10);
+
+/// What the judge will ask of the code, each a share between 0 and 1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bar {
+    /// Of the inputs that the code handles, how many it must answer as the model does.
+    pub(crate) agreement: f64,
+    /// Of all inputs, how many it must handle.
+    pub(crate) coverage: f64,
+}
+
+/// What code is written for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task<'a> {
+    pub(crate) reference: &'a OperationRef,
+    pub(crate) operation: &'a Operation,
+    pub(crate) bar: Bar,
+}
 
 /// What came of the attempt before.
 pub(crate) struct Previous<'a> {
     pub(crate) candidate: Option<&'a Candidate>,
     pub(crate) complaint: String,
+    /// Some of the inputs that it did not answer as the model does.
     pub(crate) counterexamples: &'a [Counterexample],
+    /// How many there were.
+    pub(crate) found: usize,
 }
 
 /// The request for one attempt. The same operation, examples and history give the same request, to the letter.
 pub(crate) fn request(
     model: &str,
-    reference: &OperationRef,
-    operation: &Operation,
+    task: Task<'_>,
     examples: &[Trace],
     attempt: u32,
     previous: Option<&Previous<'_>>,
 ) -> GenerateRequest {
-    let mut user = format!("Operation: {reference} · Attempt: {attempt}\n\n");
-    task(&mut user, operation);
+    let mut user = format!("Operation: {} · Attempt: {attempt}\n\n", task.reference);
+    describe(&mut user, task.operation);
     shown(&mut user, examples);
     if let Some(previous) = previous {
         history(&mut user, previous);
@@ -42,7 +59,7 @@ pub(crate) fn request(
     GenerateRequest {
         model: model.to_owned(),
         messages: vec![
-            Message { role: Role::System, content: contract() },
+            Message { role: Role::System, content: contract(task.bar) },
             Message { role: Role::User, content: user },
         ],
         parameters: ModelParameters::default(),
@@ -58,7 +75,7 @@ pub(crate) fn fingerprint(request: &GenerateRequest) -> String {
     sha256_hex(canonical_json(&messages))
 }
 
-fn contract() -> String {
+fn contract(bar: Bar) -> String {
     format!(
         "\
 You write the code that takes over an operation from a language model. You are given the model's instructions, the JSON \
@@ -69,11 +86,15 @@ The contract:
 - Plain JavaScript (ES2023), no modules, no libraries. Define `function run(input)` at the top level; helper functions \
 and constant tables beside it are welcome. `input` is the parsed input.
 - `run` returns `{{ok: value}}`, where `value` satisfies the output schema, or `{{abstain: \"reason\"}}`.
-- To abstain is a right answer: the language model is then asked. A wrong answer is served to a customer. Answer only \
-what your code has fully understood: if any part of the input is left that your code cannot account for, abstain. But \
-handle what is regular: code that answers fewer than half of all inputs is of no use.
-- The judge compares your answers with the model's on inputs that you have not seen, field by field, exactly. Write the \
-rules, not a table of the examples; code that contains the examples' texts is refused.
+- To abstain is a right answer: the language model is then asked. A wrong answer is served to a customer. Where you \
+cannot know what the model would say, abstain; where the input is regular, answer.
+- The judge runs your code on inputs that you have not seen, from the same traffic, and compares field by field, exactly. \
+It asks for both: at least {coverage} % of all inputs handled, and of those at least {agreement} % answered as the model \
+does. Aim well above both. Inputs that you have not seen have words, spellings and layouts that no example has, so \
+write rules for the whole kind (every number word, every unit, every way to begin and to close, whatever stands around the \
+matter without changing it) and let only what may change the answer make you abstain. Code that fits the examples \
+alone loses much of its coverage on new inputs.
+- Write rules, not a table of the examples; code that contains the examples' texts is refused.
 - A pure function: no clock, no randomness, no input or output, no state kept between calls. The calendar, if you need \
 one, you compute with integers. At most a few milliseconds a call; no recursion without a bound; patterns that cannot \
 backtrack without end.
@@ -84,11 +105,18 @@ are.
 The answer is one JSON object: {{\"code\": [\"line 1\", \"line 2\", …], \"tests\": [{{\"input\": …, \"expect\": {{\"ok\": …}}}}, \
 {{\"input\": …, \"expect\": {{\"abstain\": true}}}}]}}. The code is a list of its lines, each a JSON string (a backslash in \
 the code is written twice). No text before or after the object, no code fence, no tools.",
-        FORBIDDEN.join(", ")
+        FORBIDDEN.join(", "),
+        agreement = percent(bar.agreement),
+        coverage = percent(bar.coverage),
     )
 }
 
-fn task(text: &mut String, operation: &Operation) {
+/// A share in percent, with at most one decimal.
+fn percent(share: f64) -> f64 {
+    (share * 1_000.0).round() / 10.0
+}
+
+fn describe(text: &mut String, operation: &Operation) {
     // Writing to a String does not fail; the results are dropped on purpose, here and below.
     let _ = writeln!(text, "# The operation\n\n{}\n", operation.description);
     if let Implementation::Prompt(prompt) = &operation.implementation {
@@ -119,9 +147,8 @@ fn history(text: &mut String, previous: &Previous<'_>) {
     if previous.counterexamples.is_empty() {
         return;
     }
-    let count = previous.counterexamples.len();
-    let _ = writeln!(text, "Counterexamples ({} of {count}):\n", count.min(MAX_COUNTEREXAMPLES));
-    for example in previous.counterexamples.iter().take(MAX_COUNTEREXAMPLES) {
+    let _ = writeln!(text, "Counterexamples ({} of {}):\n", previous.counterexamples.len(), previous.found);
+    for example in previous.counterexamples {
         let _ = writeln!(
             text,
             "{} → the model: {}, your code: {}",

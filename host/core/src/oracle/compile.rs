@@ -12,7 +12,7 @@ use super::{
     OracleConfig,
     bound::lower_95,
     candidate::{self, Candidate, refusal},
-    coder::{self, Previous},
+    coder::{self, Bar, Previous, Task},
     compare::{Comparison, Counterexample, compare, failing_test},
     split::{Split, split},
 };
@@ -25,6 +25,13 @@ use crate::{
 pub(super) const OVER_BUDGET: &str = "over_budget";
 /// A gap between the score on what the coder saw and the score on the sealed set that speaks of memorising.
 const MEMORISING_GAP: f64 = 0.25;
+
+/// Inputs that one lesson shows at the most.
+const MAX_SHOWN: usize = 20;
+
+/// Inputs of the repair set among them at the most, and never more than half of it: what was shown tells nothing about
+/// the next candidate any more.
+const MAX_REVEALED: usize = 10;
 
 /// What one compilation came to.
 pub(crate) struct Outcome {
@@ -56,6 +63,8 @@ struct Lesson {
     candidate: Option<Candidate>,
     complaint: String,
     counterexamples: Vec<Counterexample>,
+    /// How many there were before some were chosen.
+    found: usize,
 }
 
 pub(crate) struct Compilation<'a> {
@@ -81,7 +90,7 @@ impl Compilation<'_> {
             evidence.refused = Some(refusal("gate_size", detail));
             return Ok(Outcome { evidence, candidate: None, built: None });
         }
-        let best = self.attempts(&parts, &mut evidence).await?;
+        let best = self.attempts(&mut parts, &mut evidence).await?;
         let Some(best) = best else {
             evidence.refused = evidence.attempts.iter().rev().find_map(|attempt| attempt.refused.clone());
             return Ok(Outcome { evidence, candidate: None, built: None });
@@ -108,7 +117,7 @@ impl Compilation<'_> {
     }
 
     /// Lets the coder write, and mend up to `repairs` times. The best candidate that could be built comes back.
-    async fn attempts(&self, parts: &Split, evidence: &mut Evidence) -> Result<Option<Scored>, Refusal> {
+    async fn attempts(&self, parts: &mut Split, evidence: &mut Evidence) -> Result<Option<Scored>, Refusal> {
         let mut best: Option<Scored> = None;
         let mut lesson: Option<Lesson> = None;
         for number in 1..=1 + self.config.repairs {
@@ -116,11 +125,11 @@ impl Compilation<'_> {
                 candidate: lesson.candidate.as_ref(),
                 complaint: lesson.complaint.clone(),
                 counterexamples: &lesson.counterexamples,
+                found: lesson.found,
             });
-            let entry = self.entry;
-            let model = &self.config.coder_model;
-            let request =
-                coder::request(model, &entry.reference, &entry.operation, &parts.examples, number, previous.as_ref());
+            let (entry, model) = (self.entry, &self.config.coder_model);
+            let task = Task { reference: &entry.reference, operation: &entry.operation, bar: self.bar() };
+            let request = coder::request(model, task, &parts.examples, number, previous.as_ref());
             tracing::info!(operation = %entry.reference, attempt = number, "asking the coder");
             let payer = Payer { app: &entry.reference.app, budget: self.budget, execution: false };
             let answer = self.budgets.generate(payer, &request, None).await;
@@ -152,6 +161,7 @@ impl Compilation<'_> {
             if satisfied {
                 break;
             }
+            parts.reveal(next.counterexamples.iter().map(|example| &example.input));
             lesson = Some(next);
         }
         Ok(best)
@@ -277,6 +287,10 @@ impl Compilation<'_> {
     fn deadline(&self) -> Duration {
         self.config.component_deadline()
     }
+
+    fn bar(&self) -> Bar {
+        Bar { agreement: self.entry.operation.optimize.agreement, coverage: self.config.min_coverage }
+    }
 }
 
 /// The share of all inputs that code and model agree on.
@@ -299,19 +313,24 @@ fn told(what: &str, found: Agreement, required: f64) -> String {
 fn refuse(attempt: &mut Attempt, candidate: Option<Candidate>, refused: Refusal) -> Lesson {
     let complaint = format!("{}: {}", refused.reason, refused.detail);
     attempt.refused = Some(refused);
-    Lesson { candidate, complaint, counterexamples: Vec::new() }
+    Lesson { candidate, complaint, counterexamples: Vec::new(), found: 0 }
 }
 
 /// What the coder is told after a score: wrong answers first; abstentions only when they are what is wrong.
 fn lesson(candidate: &Candidate, refused: Option<&Refusal>, repair: Comparison, examples: Comparison) -> Lesson {
     let complaint = refused.map(|refused| format!("{}: {}", refused.reason, refused.detail)).unwrap_or_default();
-    let mut counterexamples = repair.counterexamples;
-    counterexamples.extend(examples.counterexamples);
-    if refused.is_some_and(|refused| refused.reason == "coverage") {
-        counterexamples.extend(repair.abstentions);
-        counterexamples.extend(examples.abstentions);
-    }
-    Lesson { candidate: Some(candidate.clone()), complaint, counterexamples }
+    let narrow = refused.is_some_and(|refused| refused.reason == "coverage");
+    let missed = |found: Comparison| {
+        let abstentions = if narrow { found.abstentions } else { Vec::new() };
+        found.counterexamples.into_iter().chain(abstentions).collect::<Vec<_>>()
+    };
+    let most = MAX_REVEALED.min(usize::try_from(repair.agreement.n / 2).unwrap_or(MAX_REVEALED));
+    let (mut counterexamples, known) = (missed(repair), missed(examples));
+    let found = counterexamples.len() + known.len();
+    counterexamples.truncate(most);
+    counterexamples.extend(known);
+    counterexamples.truncate(MAX_SHOWN);
+    Lesson { candidate: Some(candidate.clone()), complaint, counterexamples, found }
 }
 
 /// The better of two candidates: one without complaint, else the one that scores higher on the repair set.
