@@ -10,6 +10,10 @@ use bytes::{Buf, BufMut, Bytes};
 use wasmtime::CacheStore;
 
 /// Compiled functions by the key that Cranelift gives them: what was known at the start, and what came since.
+///
+/// Some functions get another key each time and are compiled again: a key also depends on what the same thread compiled
+/// before, because Cranelift 0.135 keeps a function's exception tables for the next one (`DataFlowGraph::clear`), and
+/// which thread compiles what is chance. That costs less than compiling one function after another would.
 #[derive(Debug, Default)]
 pub(crate) struct FunctionCache {
     known: HashMap<Bytes, Bytes>,
