@@ -26,6 +26,9 @@ pub(super) const OVER_BUDGET: &str = "over_budget";
 /// A gap between the score on what the coder saw and the score on the sealed set that speaks of memorising.
 const MEMORISING_GAP: f64 = 0.25;
 
+/// What ends a run that is judged is its fuel, which is the same under any load; the clock ends what fuel does not count.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Inputs that one lesson shows at the most.
 const MAX_SHOWN: usize = 20;
 
@@ -230,10 +233,7 @@ impl Compilation<'_> {
             return Some(refusal("coverage", told("it handles too few inputs", narrow, self.config.min_coverage)));
         }
         let worst = if repair.agreement.rate() < seen.rate() { repair.agreement } else { seen };
-        if worst.rate() < required || worst.failed > 0 {
-            return Some(refusal("agreement", told("it agrees with the model too rarely", worst, required)));
-        }
-        None
+        disagreement("", worst, required)
     }
 
     /// The sealed set decides.
@@ -275,17 +275,11 @@ impl Compilation<'_> {
             );
             return Some(refusal("memorised", detail));
         }
-        if found.rate() < required || found.failed > 0 {
-            return Some(refusal(
-                "agreement",
-                told("sealed set: it agrees with the model too rarely", found, required),
-            ));
-        }
-        None
+        disagreement("sealed set: ", found, required)
     }
 
     fn deadline(&self) -> Duration {
-        self.config.component_deadline()
+        self.config.component_deadline().max(PATIENCE)
     }
 
     fn bar(&self) -> Bar {
@@ -296,6 +290,16 @@ impl Compilation<'_> {
 /// The share of all inputs that code and model agree on.
 fn score(agreement: Agreement) -> f64 {
     agreement.rate() * agreement.coverage()
+}
+
+/// Too many wrong answers, or a failure, which is worse than one: it tells nothing.
+fn disagreement(place: &str, found: Agreement, required: f64) -> Option<Refusal> {
+    let what = match found.failed {
+        0 if found.rate() >= required => return None,
+        0 => "it agrees with the model too rarely",
+        _ => "it fails where it should answer or abstain",
+    };
+    Some(refusal("agreement", told(&format!("{place}{what}"), found, required)))
 }
 
 fn told(what: &str, found: Agreement, required: f64) -> String {

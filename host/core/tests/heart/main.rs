@@ -134,6 +134,16 @@ async fn luck_with_the_sealed_set_does_not_make_up_for_what_went_wrong_in_the_op
 }
 
 #[tokio::test]
+async fn the_clock_of_a_busy_machine_does_not_judge_code() {
+    let bench = Bench::start(definition("auto", 150), Coder::answers([good_code("held-up")]), |_| {}).await;
+    profile(&bench, 150).await;
+    bench.wait_for(JitState::Active).await;
+    let answer = bench.call(1_000).await.unwrap();
+    assert_eq!((answer.path, answer.fallback), (ServedBy::Model, Some(FallbackReason::Deadline)));
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn too_small_a_sealed_set_decides_nothing() {
     let bench = Bench::start(definition("recommend", 30), Coder::answers([good_code("even")]), |_| {}).await;
     profile(&bench, 30).await;

@@ -172,6 +172,7 @@ impl Component for Behaviour {
             "breaks-early" if n != 2 => Ok(ComponentAnswer::Value("{\"n\":\"x\"}".to_owned())),
             "breaks-schema" if late => Ok(ComponentAnswer::Value("{}".to_owned())),
             "trap" if late => Err(ComponentFault::Trap("unreachable".to_owned())),
+            "held-up" if deadline < Duration::from_secs(1) => Err(ComponentFault::Deadline(deadline)),
             "slow" if late => Err(ComponentFault::Deadline(deadline)),
             "limit" if late => Err(ComponentFault::Limit("memory".to_owned())),
             "failure" if late => Ok(ComponentAnswer::Failure("no".to_owned())),
