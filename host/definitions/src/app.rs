@@ -13,7 +13,7 @@ use nexus_model::{
 use serde_json::Value;
 
 use crate::{
-    APP_SCHEMA, PROMPT_SCHEMA, Surroundings,
+    APP_SCHEMA, PROMPT_SCHEMA, RESERVED_APP_NAMES, Surroundings,
     document::{self, Document, Format},
     duration,
     explain::Form,
@@ -97,6 +97,10 @@ impl Reader<'_> {
 
     fn name(&mut self) -> Option<AppName> {
         let name: AppName = self.text("/metadata/name")?.parse().ok()?;
+        if RESERVED_APP_NAMES.contains(&name.as_str()) {
+            let message = format!("the name {} is reserved: the API has a path of this name", quoted(name.as_str()));
+            self.fault_at_value("/metadata/name", Finding::new(FaultCode::BadName, message).expected("another name"));
+        }
         if let Some(folder) = self.surroundings.folder
             && *folder != name
         {

@@ -37,6 +37,9 @@ pub use template::{PromptTemplate, RenderError, render};
 /// The JSON Schema of `app.yaml`, for editors.
 pub const APP_SCHEMA: &str = include_str!("../schemas/app.json");
 
+/// Names that no application can have: `/v1/apps/{name}` would be another path of the API.
+pub const RESERVED_APP_NAMES: [&str; 1] = ["from-template"];
+
 /// The JSON Schema of `*.prompt.yml`, for editors.
 pub const PROMPT_SCHEMA: &str = include_str!("../schemas/prompt.json");
 

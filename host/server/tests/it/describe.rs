@@ -88,6 +88,17 @@ fn every_route_is_described() {
 }
 
 #[test]
+fn no_application_can_have_the_name_of_a_path() {
+    let description = description();
+    for path in description["paths"].as_object().unwrap().keys() {
+        let name = path.strip_prefix("/v1/apps/").and_then(|rest| rest.split('/').next());
+        if let Some(name) = name.filter(|name| !name.starts_with('{')) {
+            assert!(nexus_definitions::RESERVED_APP_NAMES.contains(&name), "{path}");
+        }
+    }
+}
+
+#[test]
 fn every_operation_is_described_in_full() {
     let description = description();
     assert_eq!(description["components"]["securitySchemes"]["key"]["scheme"], "bearer");
