@@ -197,6 +197,7 @@ pub(crate) async fn append(
     let app = known(&api, &caller, Verb::Write, &app)?;
     let document = named(&document)?;
     let text = text(&api, request).await?;
+    api.note(&caller, "memory.append", app.as_str()).await?;
     let commit = api.core.memory.append(&app, &document, &text, &author(&caller)).await?;
     Ok(Json(RememberedView { commit }))
 }
