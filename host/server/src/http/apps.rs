@@ -220,9 +220,6 @@ impl From<AppDetail> for AppDetailView {
     get, path = "/v1/apps", tag = "applications", operation_id = "list_apps",
     responses(
         (status = 200, body = AppList, description = "By name"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -239,11 +236,8 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Json<AppList
         (status = 200, body = AppDetailView, description = "The application", headers(
             ("etag" = String, description = "The newest revision, for `If-Match`"),
         )),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -87,11 +87,7 @@ pub(crate) struct AuditQuery {
     params(AuditQuery),
     responses(
         (status = 200, body = AuditList, description = "Newest first"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -170,11 +166,7 @@ pub(crate) struct VerificationQuery {
     params(VerificationQuery),
     responses(
         (status = 200, body = VerificationView, description = "Whole, or the first fault"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -66,11 +66,8 @@ impl BudgetView {
     params(("app" = String, Path, description = "The application", example = "order-desk")),
     responses(
         (status = 200, body = BudgetView, description = "Limits, and what is used of them today"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -82,11 +82,8 @@ pub(crate) struct Page {
     params(("app" = String, Path, description = "The application", example = "support"), Page),
     responses(
         (status = 200, body = DeadLetterList, description = "One page"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -115,10 +112,8 @@ pub(crate) async fn list(
     ),
     responses(
         (status = 200, body = DeadLetterView, description = "The dead letter"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or dead letter", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -143,7 +138,6 @@ pub(crate) async fn get(
     ),
     responses(
         (status = 204, description = "Queued again"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or dead letter, or its trigger is gone", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Full, stopping, too many events wait for the trigger, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
@@ -173,10 +167,8 @@ pub(crate) async fn redrive(
     ),
     responses(
         (status = 204, description = "Gone"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or dead letter", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

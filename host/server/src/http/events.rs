@@ -22,7 +22,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     api::{Api, Caller, Verb},
-    body, cloud_events, error,
+    body, cloud_events,
+    description::StreamEvent,
+    error,
     params::Asked,
     problem::Problem,
 };
@@ -67,11 +69,8 @@ pub(crate) struct Target {
     ),
     responses(
         (status = 202, body = PublishedView, description = "Taken; what they trigger happens now"),
-        (status = 400, description = "The body or a parameter is not what it should be", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key has neither `apps:{app}:invoke` nor `apps:{app}:write`, or the type is reserved", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body, an event or the batch is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body does not say that it is an event", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "What was sent is not an event", body = Problem, content_type = "application/problem+json"),
@@ -121,12 +120,9 @@ pub(crate) struct Filter {
     get, path = "/v1/events", tag = "events", operation_id = "follow_events",
     params(Filter, ("last-event-id" = Option<String>, Header, description = "The id of the last event that was seen")),
     responses(
-        (status = 200, body = String, description = "Events, until either side ends it", content_type = "text/event-stream"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
+        (status = 200, body = StreamEvent, description = "Events, until either side ends it", content_type = "text/event-stream"),
         (status = 403, description = "The key may read no application, or not this one", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -13,7 +13,9 @@ use tracing::{Instrument, field::Empty};
 
 use super::{
     api::{Api, Caller, Verb},
-    body, headers,
+    body,
+    description::StreamEvent,
+    headers,
     params::Named,
     problem::Problem,
     rate, stream,
@@ -40,7 +42,7 @@ use super::{
     responses(
         (status = 200, description = "The output, by the operation's schema", content(
             (serde_json::Value = "application/json", example = json!({"date": "2026-03-06"})),
-            (String = "text/event-stream", example = json!("event: token\ndata: {\"text\":\"{\"}\n\n")),
+            (StreamEvent = "text/event-stream", example = json!("event: token\ndata: {\"text\":\"{\"}\n\n")),
         ), headers(
             ("x-nexus-execution" = String, description = "The execution's id"),
             ("x-nexus-path" = String, description = "`component` or `model`: which path answered"),
@@ -49,14 +51,10 @@ use super::{
             ("ratelimit-policy" = String, description = "The rates of the key and of the application, where they have one"),
             ("ratelimit" = String, description = "What is left of them"),
         )),
-        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "The answer might cost more than is left of the application's budget", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:invoke`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The application was taken out of service", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The input does not satisfy the schema, or a component written by hand refused it", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Above the rate of the key or of the application: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The model or the component gave no usable answer", body = Problem, content_type = "application/problem+json"),

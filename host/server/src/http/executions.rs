@@ -178,11 +178,7 @@ pub(crate) struct Filter {
     params(Filter),
     responses(
         (status = 200, body = ExecutionList, description = "One page"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -207,11 +203,8 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "From the header `x-nexus-execution`")),
     responses(
         (status = 200, body = ExecutionView, description = "The execution"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key may read no application", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution among those that the key may read", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -58,7 +58,6 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Result<Json<Health>, Probl
     get, path = "/metrics", tag = "server", operation_id = "metrics",
     responses(
         (status = 200, body = String, description = "OpenMetrics text", content_type = "application/openmetrics-text"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = []), ()),
 )]

@@ -134,10 +134,7 @@ pub struct CreatedKey {
     get, path = "/v1/keys", tag = "keys", operation_id = "list_keys",
     responses(
         (status = 200, body = KeyList, description = "Revoked and expired ones included"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -152,15 +149,9 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<
     request_body(content = NewKeyBody, content_type = "application/json"),
     responses(
         (status = 201, body = CreatedKey, description = "The key, this once"),
-        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "There are too many keys", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A name, scope or duration that is none", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -194,16 +185,10 @@ pub(crate) async fn create(
     request_body(content = RotateKeyBody, content_type = "application/json"),
     responses(
         (status = 200, body = CreatedKey, description = "The key with its new secret, this once"),
-        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such key", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The key is revoked or expired", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "An overlap that is none, or too long", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -240,11 +225,8 @@ fn shown_once(info: KeyInfo, secret: &SecretString) -> CreatedKey {
     params(("id" = String, Path, description = "The key's id, not the key")),
     responses(
         (status = 204, description = "Revoked"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such key", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -26,6 +26,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     api::{Api, Caller, Verb},
+    description::StreamEvent,
     error,
     params::Asked,
     problem::Problem,
@@ -133,12 +134,9 @@ pub(crate) struct Filter {
     responses(
         (status = 200, description = "One page, or a stream", content(
             (LogList = "application/json"),
-            (String = "text/event-stream", example = json!("id: 4711\nevent: log\ndata: {\"id\":4711,\"level\":\"info\"}\n\n")),
+            (StreamEvent = "text/event-stream", example = json!("id: 4711\nevent: log\ndata: {\"id\":4711,\"level\":\"info\"}\n\n")),
         )),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the log cannot be read", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

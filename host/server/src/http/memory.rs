@@ -77,10 +77,8 @@ pub struct HitList {
     params(("app" = String, Path, description = "The application", example = "support")),
     responses(
         (status = 200, body = MemoryView, description = "By name; none if nothing was written"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -100,15 +98,13 @@ pub(crate) async fn list(
     get, path = "/v1/apps/{app}/memory/{*document}", tag = "memory", operation_id = "read_memory",
     params(
         ("app" = String, Path, description = "The application", example = "support"),
-        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", example = "brief"),
+        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", pattern = "^(brief|context|knowledge/.+)$", example = "brief"),
     ),
     responses(
         (status = 200, body = String, description = "The text", content_type = "text/markdown"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or document", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No document can have this name", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -133,20 +129,15 @@ pub(crate) async fn read(
     put, path = "/v1/apps/{app}/memory/{*document}", tag = "memory", operation_id = "write_memory",
     params(
         ("app" = String, Path, description = "The application", example = "support"),
-        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", example = "brief"),
+        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", pattern = "^(brief|context|knowledge/.+)$", example = "brief"),
     ),
     request_body(content = String, content_type = "text/markdown"),
     responses(
         (status = 200, body = RememberedView, description = "Written"),
         (status = 400, description = "The text is not UTF-8", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No document can have this name, or the memory is full", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -171,20 +162,15 @@ pub(crate) async fn write(
     post, path = "/v1/apps/{app}/memory/{*document}", tag = "memory", operation_id = "append_memory",
     params(
         ("app" = String, Path, description = "The application", example = "support"),
-        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", example = "context"),
+        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", pattern = "^(brief|context|knowledge/.+)$", example = "context"),
     ),
     request_body(content = String, content_type = "text/markdown"),
     responses(
         (status = 200, body = RememberedView, description = "Added"),
         (status = 400, description = "The text is not UTF-8", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No document can have this name, or the memory is full", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -209,15 +195,13 @@ pub(crate) async fn append(
     delete, path = "/v1/apps/{app}/memory/{*document}", tag = "memory", operation_id = "remove_memory",
     params(
         ("app" = String, Path, description = "The application", example = "support"),
-        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", example = "knowledge/returns"),
+        ("document" = String, Path, description = "`brief`, `context` or `knowledge/<path>`", pattern = "^(brief|context|knowledge/.+)$", example = "knowledge/returns"),
     ),
     responses(
         (status = 200, body = RememberedView, description = "Removed"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No document can have this name", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -252,11 +236,8 @@ pub(crate) struct Query {
     ),
     responses(
         (status = 200, body = HitList, description = "The best first"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

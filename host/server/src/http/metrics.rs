@@ -107,9 +107,7 @@ pub(crate) struct Query {
     responses(
         (status = 200, body = MetricList, description = "The series"),
         (status = 400, description = "A parameter is not valid, or there would be too many points", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -8,6 +8,7 @@ mod budget;
 mod cloud_events;
 mod dead_letters;
 mod definitions;
+mod description;
 mod error;
 mod events;
 mod execute;
@@ -52,55 +53,11 @@ pub use templates::{FromTemplate, TemplateList, TemplateView};
 pub use triggers::{TriggerList, TriggerView};
 
 use axum::{Router, http::Method};
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use api::{Access, Api, Shared};
 pub(crate) use service::Door;
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Nexus",
-        description = "Runs AI applications: an operation is answered by a language model first, and by code that Nexus \
-                       wrote, checked and compiled once it proves regular. Errors are problem details (RFC 9457).",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    servers((url = "/")),
-    components(schemas(Problem)),
-    modifiers(&KeyScheme),
-    tags(
-        (name = "operations", description = "Run operations"),
-        (name = "executions", description = "See what happened"),
-        (name = "applications", description = "See and change definitions"),
-        (name = "events", description = "Publish and follow events, and see what they trigger"),
-        (name = "memory", description = "Read, change and search what applications are to remember"),
-        (name = "optimization", description = "See and steer how code takes over from the model"),
-        (name = "keys", description = "Make, rotate and revoke API keys"),
-        (name = "secrets", description = "Keep secrets by name; no call shows a value"),
-        (name = "audit", description = "See who changed what, and who was turned away"),
-        (name = "metrics", description = "See how operations do"),
-        (name = "logs", description = "Read what was said"),
-        (name = "server", description = "Ask the server about itself"),
-    ),
-)]
-struct Description;
-
-struct KeyScheme;
-
-impl Modify for KeyScheme {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("nxs_…")
-            .description(Some("An API key, made with `nexus key create` or `POST /v1/keys`."))
-            .build();
-        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
-    }
-}
 
 /// All routes, and what they are to the outside: written down in one place, so that neither can lack what the other has.
 fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
@@ -108,11 +65,11 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
     // `{*path}` is how the router writes a parameter that takes the rest of the path; OpenAPI has no such thing.
     let paths = std::mem::take(&mut description.paths.paths);
     description.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
-    (router, description)
+    (router, description::share(description))
 }
 
 fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Description::openapi())
+    OpenApiRouter::with_openapi(description::Description::openapi())
         .routes(routes!(execute::execute))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))

@@ -208,11 +208,8 @@ type Answered = Result<Json<OptimizationView>, Problem>;
     ),
     responses(
         (status = 200, body = OptimizationView, description = "Where the operation stands"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -234,13 +231,10 @@ pub(crate) async fn status(State(api): State<Api>, caller: Caller, Named(names):
     ),
     responses(
         (status = 200, body = OptimizationView, description = "How it ended"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "The answer might cost more than is left of the application's budget", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Not compilable, being compiled already, or changed meanwhile", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -260,12 +254,9 @@ pub(crate) async fn compile(State(api): State<Api>, caller: Caller, Named(names)
     ),
     responses(
         (status = 200, body = OptimizationView, description = "The code answers"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "There is no checked code of this version", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -285,12 +276,9 @@ pub(crate) async fn promote(State(api): State<Api>, caller: Caller, Named(names)
     ),
     responses(
         (status = 200, body = OptimizationView, description = "The model answers"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "No code is active", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

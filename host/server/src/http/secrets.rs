@@ -53,10 +53,7 @@ pub struct SecretBody {
     get, path = "/v1/secrets", tag = "secrets", operation_id = "list_secrets",
     responses(
         (status = 200, body = SecretList, description = "Names, and where the values are"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -75,15 +72,9 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<
     request_body(content = SecretBody, content_type = "application/json"),
     responses(
         (status = 204, description = "Kept"),
-        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "There are too many secrets", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A name that is none, or a value of no or too great a size", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -105,11 +96,8 @@ pub(crate) async fn set(
     params(("name" = String, Path, description = "The secret's name", example = "openai")),
     responses(
         (status = 204, description = "Forgotten"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such secret in the store", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -130,11 +118,8 @@ pub(crate) async fn delete(
     params(("app" = String, Path, description = "The application", example = "order-desk")),
     responses(
         (status = 200, body = SecretList, description = "Names, and where the values are"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The name is not an application's", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -158,15 +143,9 @@ pub(crate) async fn list_of_app(
     request_body(content = SecretBody, content_type = "application/json"),
     responses(
         (status = 204, description = "Kept"),
-        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "There are too many secrets", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A name that is none, or a value of no or too great a size", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -188,12 +167,9 @@ pub(crate) async fn set_of_app(
     ),
     responses(
         (status = 204, description = "Forgotten"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such secret in the store", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The name is not an application's", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Above the key's rate: try again after `Retry-After`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store or the audit log is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

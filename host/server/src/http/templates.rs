@@ -63,8 +63,6 @@ pub struct FromTemplate {
     get, path = "/v1/templates", tag = "applications", operation_id = "list_templates",
     responses(
         (status = 200, body = TemplateList, description = "By name"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -82,16 +80,11 @@ pub(crate) async fn list(_caller: Caller) -> Json<TemplateList> {
         (status = 201, body = WrittenView, description = "Added, and served", headers(
             ("etag" = String, description = "Its revision"), ("location" = String, description = "The application"),
         )),
-        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{name}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such template", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "This host follows a remote and changes nothing itself", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "There is an application of this name", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The parameters do not satisfy the template's schema, or name a model that the server does not have", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

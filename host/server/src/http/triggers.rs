@@ -56,10 +56,8 @@ pub struct TriggerList {
     params(("app" = String, Path, description = "The application", example = "support")),
     responses(
         (status = 200, body = TriggerList, description = "The triggers"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full, stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -108,6 +108,7 @@ fn every_operation_is_described_in_full() {
         assert!(responses.keys().any(|status| status.starts_with('2')), "{name}");
         // 304 has no body.
         for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2') && *status != "304") {
+            let response = response.get("$ref").map_or(response, |place| referred(&description, place));
             let problem = &response["content"]["application/problem+json"]["schema"]["$ref"];
             assert_eq!(problem, "#/components/schemas/Problem", "{name} {status}");
         }
@@ -115,7 +116,12 @@ fn every_operation_is_described_in_full() {
             assert_eq!(operation["security"], json!([{}]), "{name}: a signature says who asks");
         } else if name.contains(" /v1/") {
             assert_eq!(operation["security"], json!([{ "key": [] }]), "{name}");
-            assert!(responses.contains_key("401"), "{name}");
+            assert!(responses.contains_key("401") && responses.contains_key("429"), "{name}");
+        }
+        assert!(responses.contains_key("403") && responses.contains_key("500"), "{name}");
+        let body = operation.get("requestBody").is_some();
+        for status in ["408", "413", "415"] {
+            assert_eq!(responses.contains_key(status), body, "{name} {status}");
         }
         let told: Vec<&str> = operation["parameters"]
             .as_array()
@@ -127,6 +133,11 @@ fn every_operation_is_described_in_full() {
         let wanted: Vec<&str> = name.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
         assert_eq!(told, wanted, "{name}");
     }
+}
+
+/// What a reference leads to.
+fn referred<'d>(description: &'d Value, reference: &Value) -> &'d Value {
+    description.pointer(&reference.as_str().unwrap()[1..]).unwrap()
 }
 
 #[test]

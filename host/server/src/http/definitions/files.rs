@@ -28,15 +28,15 @@ use crate::http::{
         ("if-none-match" = Option<String>, Header, description = "The `ETag` of what is known already"),
     ),
     responses(
-        (status = 200, description = "The file as it is", content_type = "application/octet-stream", body = Vec<u8>, headers(
+        (status = 200, description = "The file as it is; of the first type that fits its name and its bytes", content(
+            (serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"), (String = "text/plain"),
+            (Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream"),
+        ), headers(
             ("etag" = String, description = "The application's revision, for `If-Match`"),
         )),
         (status = 304, description = "It is what is known already"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application, revision or file", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -81,18 +81,12 @@ pub(in crate::http) struct Said {
     responses(
         (status = 200, body = WrittenView, description = "Replaced, and served", headers(("etag" = String, description = "The application's revision"))),
         (status = 201, body = WrittenView, description = "Added, and served", headers(("etag" = String, description = "The application's revision"))),
-        (status = 400, description = "A condition or parameter is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "This host follows a remote and changes nothing itself", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "It is not as the condition says; `revision` tells what it is", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is compressed", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The definition would have faults, all of them told, or a path or size that cannot be", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "The file is there, and `If-Match` is missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -126,15 +120,12 @@ pub(in crate::http) async fn put_file(
     ),
     responses(
         (status = 200, body = WrittenView, description = "Removed", headers(("etag" = String, description = "The application's revision"))),
-        (status = 400, description = "A condition or parameter is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or file", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "This host follows a remote and changes nothing itself", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "It is not as the condition says; `revision` tells what it is", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Without the file the definition would have faults, all of them told", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "`If-Match` is missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -93,11 +93,8 @@ pub(in crate::http) struct Page {
     ),
     responses(
         (status = 200, body = HistoryView, description = "Newest first"),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There never was such an application", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -191,11 +188,8 @@ pub(in crate::http) struct Between {
         (status = 200, description = "What changed", content(
             (DiffView = "application/json"), (String = "text/x-diff"),
         )),
-        (status = 400, description = "A parameter is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:read`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or revision", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -245,17 +239,12 @@ pub struct RestoreBody {
     responses(
         (status = 200, body = WrittenView, description = "Restored, and served", headers(("etag" = String, description = "Its revision"))),
         (status = 201, body = WrittenView, description = "Brought back, and served", headers(("etag" = String, description = "Its revision"))),
-        (status = 400, description = "The body or a condition is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such revision", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "This host follows a remote and changes nothing itself", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "It is not as the condition says; `revision` tells what it is", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "What it was has faults by now, all of them told", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "It is there, and `If-Match` is missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

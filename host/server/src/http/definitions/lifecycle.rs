@@ -36,14 +36,9 @@ pub struct DeactivateBody {
     request_body(content = DeactivateBody, content_type = "application/json"),
     responses(
         (status = 200, body = AppView, description = "Inactive"),
-        (status = 400, description = "The body is not what this call takes", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not plain JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No application can have this name", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -68,11 +63,9 @@ pub(in crate::http) async fn deactivate(
     params(("app" = String, Path, description = "The application", example = "support")),
     responses(
         (status = 200, body = AppView, description = "No longer inactive"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:write`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "No application can have this name", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the store is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

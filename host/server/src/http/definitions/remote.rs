@@ -34,11 +34,9 @@ impl From<Moved> for MovedView {
     post, path = "/v1/definitions/push", tag = "applications", operation_id = "push_definitions",
     responses(
         (status = 200, body = MovedView, description = "The remote has what this host has"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "No remote is set, this host follows it, or each side has commits that the other lacks: both commits are named", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The remote cannot be used", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -55,11 +53,9 @@ pub(in crate::http) async fn push(State(api): State<Api>, caller: Caller) -> Res
     post, path = "/v1/definitions/fetch", tag = "applications", operation_id = "fetch_definitions",
     responses(
         (status = 200, body = MovedView, description = "This host has what the remote has"),
-        (status = 401, description = "No valid API key", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `admin`", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "No remote is set, or each side has commits that the other lacks: both commits are named", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The remote cannot be used", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Full or stopping, or the repository is unavailable", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
