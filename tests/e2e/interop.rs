@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use nexus_tests::{Fixture, Program, Stage, Taste, input, programs};
+use anyhow::{Context, Result, ensure};
+use nexus_tests::{Fixture, Program, Stage, Taste, input, programs, python};
 use serde_json::{Value, json};
 
 const APP: &str = "scale-room";
@@ -34,7 +34,7 @@ impl Room {
         let path = folder.path().to_owned();
         let stage = Stage::new(&path)?;
         stage.add(&Fixture::new(APP, Taste::Rule)?)?;
-        Ok(Self { _folder: folder, stage, path, python: clients()? })
+        Ok(Self { _folder: folder, stage, path, python: python()? })
     }
 
     fn replay(&self, more: &[&str]) -> Result<Program> {
@@ -66,37 +66,6 @@ impl Room {
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
-}
-
-/// A Python with the clients, in a virtual environment in the target folder that is made once for a list of versions.
-fn clients() -> Result<PathBuf> {
-    let wanted = std::fs::read_to_string(folder().join("requirements.txt"))?;
-    let home = programs()?.join("interop-clients");
-    std::fs::create_dir_all(&home)?;
-    let lock = std::fs::File::create(home.join("lock"))?;
-    lock.lock().context("the folder of the clients cannot be locked")?;
-    let (python, made) = (home.join("venv/bin/python"), home.join("installed.txt"));
-    if std::fs::read_to_string(&made).is_ok_and(|installed| installed == wanted) && python.exists() {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv"))).context(
-        "the test needs Python 3.10 or later with its module venv: `cargo xtask setup` installs them on Debian",
-    )?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    run(pip.arg(folder().join("requirements.txt"))).context(
-        "pip cannot install the providers' clients: check that this machine reaches the Python package index",
-    )?;
-    std::fs::write(made, wanted)?;
-    Ok(python)
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?} cannot be started"))?;
-    if !output.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    Ok(())
 }
 
 /// A question that was recorded, as the prompt of the fixture renders it, and the recorded answer.

@@ -8,6 +8,7 @@ mod fixture;
 mod house;
 mod outage;
 mod program;
+mod python;
 mod recordings;
 mod redis;
 mod stage;
@@ -18,6 +19,7 @@ pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, copy_folde
 pub use house::{Fallen, House, HouseOptions, Latency};
 pub use outage::{Loss, OutageReport, outage};
 pub use program::Program;
+pub use python::python;
 pub use recordings::{Counts, OperationInputs, count, inputs};
 pub use redis::{RedisCluster, RedisServer};
 pub use stage::{Checkout, Stage, git, programs};
