@@ -12,6 +12,12 @@ pub(crate) use memory::{Memory, Remember};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";
 
+const COMPLETIONS: &str = "\
+Install it:
+  nexus completions bash > ~/.local/share/bash-completion/completions/nexus
+  nexus completions zsh  > \"${fpath[1]}/_nexus\"
+  nexus completions fish > ~/.config/fish/completions/nexus.fish";
+
 /// Runs AI applications: operations answered by a model first, and by code that Nexus wrote and checked later.
 #[derive(Debug, Parser)]
 #[command(name = "nexus", version, after_help = EXIT_CODES, arg_required_else_help = true, propagate_version = true)]
@@ -72,6 +78,12 @@ pub(crate) enum Command {
     Logs(Logs),
     /// See what operations did within the last day.
     Metrics(Metrics),
+    /// Write the script with which a shell completes this command line.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Where the server is and who asks.

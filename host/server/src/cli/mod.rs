@@ -7,6 +7,7 @@ mod budget;
 mod call;
 mod check;
 mod client;
+mod completions;
 mod definitions;
 mod event_args;
 mod events;
@@ -63,6 +64,10 @@ fn dispatch(command: Command, output: Output, environment: Environment) -> Resul
         Command::Serve(serve) => serve::run(&serve, output, environment),
         Command::New(new) => templates::new(&new, output),
         Command::Templates { name } => templates::list(name.as_deref(), output),
+        Command::Completions { shell } => {
+            completions::write(shell, output);
+            Ok(())
+        }
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment)),
         Command::Record(record) => current_thread()?.block_on(record::run(&record, output, environment)),
         command => current_thread()?.block_on(ask(command, output)),
@@ -91,6 +96,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         | Command::Model(_)
         | Command::Record(_)
         | Command::New(_)
-        | Command::Templates { .. } => Ok(()),
+        | Command::Templates { .. }
+        | Command::Completions { .. } => Ok(()),
     }
 }
