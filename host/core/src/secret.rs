@@ -24,12 +24,24 @@ impl MasterKey {
 impl MasterKey {
     /// Whether what is in the store was sealed under this master key; a store that has nothing yet is marked with it.
     pub async fn is_of(&self, runtime: &dyn RuntimeStore) -> Result<bool, StoreError> {
-        let (key, mark) = (Key::of_host("master_key", "mark"), hex::encode(self.derive("nexus/mark/1")).into_bytes());
-        if runtime.compare_and_set(&key, None, mark.clone(), None).await? {
+        if runtime.compare_and_set(&mark_key(), None, self.mark(), None).await? {
             return Ok(true);
         }
-        Ok(runtime.get(&key).await?.is_some_and(|stored| stored == mark))
+        Ok(self.opens(runtime).await? == Some(true))
     }
+
+    /// Whether what is in the store was sealed under this master key; `None` if nothing was yet. Writes nothing.
+    pub async fn opens(&self, runtime: &dyn RuntimeStore) -> Result<Option<bool>, StoreError> {
+        Ok(runtime.get(&mark_key()).await?.map(|stored| stored == self.mark()))
+    }
+
+    fn mark(&self) -> Vec<u8> {
+        hex::encode(self.derive("nexus/mark/1")).into_bytes()
+    }
+}
+
+fn mark_key() -> Key {
+    Key::of_host("master_key", "mark")
 }
 
 impl std::fmt::Debug for MasterKey {
@@ -60,8 +72,13 @@ mod tests {
     async fn a_store_knows_its_master_key() {
         let runtime = MemoryRuntime::default();
         let (one, other) = (MasterKey::from_bytes([1; 32]), MasterKey::from_bytes([2; 32]));
+        assert_eq!(one.opens(&runtime).await.unwrap(), None);
         assert!(one.is_of(&runtime).await.unwrap() && one.is_of(&runtime).await.unwrap());
         assert!(!other.is_of(&runtime).await.unwrap());
+        assert_eq!(
+            (one.opens(&runtime).await.unwrap(), other.opens(&runtime).await.unwrap()),
+            (Some(true), Some(false))
+        );
     }
 
     #[test]

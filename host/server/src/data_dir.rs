@@ -66,24 +66,14 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// The master key: `configured` (64 hexadecimal digits, or the path of a file), or the directory's own, made at the
-    /// first start.
+    /// The master key: the one that there is, or one that is made now, at the first start.
     pub(crate) fn master_key(&self, configured: Option<&str>) -> Result<MasterKey, DataDirError> {
-        if let Some(configured) = configured {
-            if let Some(key) = decode(configured.as_bytes()) {
-                return Ok(MasterKey::from_bytes(key));
-            }
-            let path = Path::new(configured);
-            // What may be a mistyped key is not repeated.
-            return if path.is_file() { read(path) } else { Err(DataDirError::NotAKey("NEXUS_MASTER_KEY".to_owned())) };
-        }
-        let path = self.join("master-key");
-        if path.exists() {
-            return read(&path);
+        if let Some(key) = known_master_key(&self.path, configured)? {
+            return Ok(key);
         }
         let mut key = [0; 32];
         rand::rng().fill_bytes(&mut key);
-        write_secret(&path, &key)?;
+        write_secret(&self.join(MASTER_KEY_FILE), &key)?;
         Ok(MasterKey::from_bytes(key))
     }
 
@@ -97,6 +87,23 @@ impl DataDir {
 
 /// The file of the first key, within the data directory.
 pub(crate) const ADMIN_KEY_FILE: &str = "admin-key";
+/// The file of the master key, within the data directory.
+pub(crate) const MASTER_KEY_FILE: &str = "master-key";
+
+/// The master key: `configured` (64 hexadecimal digits, or the path of a file), or else the data directory's own; `None`
+/// before the first start.
+pub(crate) fn known_master_key(data_dir: &Path, configured: Option<&str>) -> Result<Option<MasterKey>, DataDirError> {
+    let Some(configured) = configured else {
+        let path = data_dir.join(MASTER_KEY_FILE);
+        return if path.exists() { read(&path).map(Some) } else { Ok(None) };
+    };
+    if let Some(key) = decode(configured.as_bytes()) {
+        return Ok(Some(MasterKey::from_bytes(key)));
+    }
+    let path = Path::new(configured);
+    // What may be a mistyped key is not repeated.
+    if path.is_file() { read(path).map(Some) } else { Err(DataDirError::NotAKey("NEXUS_MASTER_KEY".to_owned())) }
+}
 
 fn read(path: &Path) -> Result<MasterKey, DataDirError> {
     let mut file = File::open(path).map_err(refused(path))?;

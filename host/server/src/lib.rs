@@ -4,6 +4,7 @@
 mod apps_folder;
 pub mod cli;
 mod data_dir;
+mod doctor;
 mod environment;
 mod http;
 mod listener;

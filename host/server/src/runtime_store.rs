@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nexus_model::{Quota, RuntimeStore, StoreError};
-use nexus_state::{EmbeddedStore, OpenError, RedisConfig, RedisStore, SystemClock};
+use nexus_state::{EmbeddedStore, OpenError, RedisAddress, RedisConfig, RedisStore, SystemClock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     settings::{Settings, StoreSettings},
     start_error::StartError,
 };
+
+/// The file of the embedded store, within the data directory.
+pub(crate) const EMBEDDED_FILE: &str = "runtime.redb";
 
 /// An open runtime store.
 #[derive(Debug, Clone)]
@@ -30,21 +33,10 @@ impl OpenStore {
         environment: &Environment,
         (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Result<Self, StartError> {
-        let quota = Quota { bytes: settings.limits.state_bytes, keys: settings.limits.state_keys };
         match &settings.store {
-            StoreSettings::Embedded => Ok(Self::Embedded(Arc::new(embedded(data, quota)?))),
+            StoreSettings::Embedded => Ok(Self::Embedded(Arc::new(embedded(data, quota(settings))?))),
             StoreSettings::Redis(address) => {
-                let mut config = RedisConfig::new(address.clone());
-                if let Some(reference) = &settings.redis.password {
-                    // What the vault holds cannot be had: it is in the store.
-                    let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment);
-                    let password = resolve(reference, environment, &secrets);
-                    config.password = Some(password.ok_or_else(|| StartError::StorePassword(reference.to_string()))?);
-                }
-                config.in_flight = settings.redis.in_flight;
-                config.deadline = settings.redis.deadline;
-                config.quota = quota;
-                Ok(Self::Redis(Arc::new(RedisStore::open(config, tasks, cancel.clone()).await?)))
+                Ok(Self::Redis(Arc::new(redis(settings, address, environment, (tasks, cancel)).await?)))
             }
             // The settings' check has refused it already.
             StoreSettings::WithPassword => Err(StartError::Settings(settings.faults())),
@@ -70,6 +62,30 @@ impl OpenStore {
     }
 }
 
-fn embedded(data: &DataDir, quota: Quota) -> Result<EmbeddedStore, OpenError> {
-    Ok(EmbeddedStore::open(&data.join("runtime.redb"), Arc::new(SystemClock))?.with_quota(quota))
+pub(crate) fn embedded(data: &DataDir, quota: Quota) -> Result<EmbeddedStore, OpenError> {
+    Ok(EmbeddedStore::open(&data.join(EMBEDDED_FILE), Arc::new(SystemClock))?.with_quota(quota))
+}
+
+/// Connects to the Redis of the settings.
+pub(crate) async fn redis(
+    settings: &Settings,
+    address: &RedisAddress,
+    environment: &Environment,
+    (tasks, cancel): (&TaskTracker, &CancellationToken),
+) -> Result<RedisStore, StartError> {
+    let mut config = RedisConfig::new(address.clone());
+    if let Some(reference) = &settings.redis.password {
+        // What the vault holds cannot be had: it is in the store.
+        let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment);
+        let password = resolve(reference, environment, &secrets);
+        config.password = Some(password.ok_or_else(|| StartError::StorePassword(reference.to_string()))?);
+    }
+    config.in_flight = settings.redis.in_flight;
+    config.deadline = settings.redis.deadline;
+    config.quota = quota(settings);
+    Ok(RedisStore::open(config, tasks, cancel.clone()).await?)
+}
+
+fn quota(settings: &Settings) -> Quota {
+    Quota { bytes: settings.limits.state_bytes, keys: settings.limits.state_keys }
 }

@@ -156,13 +156,14 @@ impl Base {
         let vault = Arc::new(SecretVault::load(store.port(), master).await?);
         let secrets = AllSecrets::of_operator(&settings.secrets_dir, &surroundings.environment);
         let secrets = Arc::new(secrets.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
+        let key = CacheKey::new(master.derive("nexus/compiled-code/1"));
         let parts = Parts {
             remote: remote(settings, &definitions, &surroundings.environment, &secrets)?,
             definitions: Arc::new(definitions),
             runtime: store.port(),
             vault,
             models: Arc::new(models(settings, surroundings.environment.clone(), Arc::clone(&secrets))?),
-            components: Arc::new(WasmHost::new(wasm(settings, data, master)?, tasks.clone())?),
+            components: Arc::new(WasmHost::new(wasm(settings, data.join("compiled"), key)?, tasks.clone())?),
             metrics: Arc::clone(metrics),
             events: EventBus::new(),
             secrets: self::secrets(settings, surroundings.environment.clone(), Arc::clone(&secrets)),
@@ -284,14 +285,14 @@ fn models(
     Ok(LanguageModels::new(settings.models.clone(), resolver)?)
 }
 
-fn wasm(settings: &Settings, data: &DataDir, master: &MasterKey) -> Result<WasmConfig, StartError> {
+/// The Wasm tier as the settings have it, with its compiled code in `cache`.
+pub(crate) fn wasm(settings: &Settings, cache: PathBuf, key: CacheKey) -> Result<WasmConfig, StartError> {
     let program = match &settings.wasm.compiler {
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(StartError::Program)?,
     };
     let child = ChildCommand { program, args: vec!["compile-child".to_owned()] };
-    let key = CacheKey::new(master.derive("nexus/compiled-code/1"));
-    let mut config = WasmConfig::new(data.join("compiled"), key, child);
+    let mut config = WasmConfig::new(cache, key, child);
     config.cache_bytes = settings.wasm.cache_bytes;
     config.max_children = settings.wasm.compilers;
     config.limits.memory_bytes = settings.wasm.memory_bytes.min(nexus_wasm::MAX_MEMORY_BYTES);

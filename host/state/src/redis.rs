@@ -70,6 +70,18 @@ pub struct RedisStore {
     scripts: Scripts,
     quota: Quota,
     waiters: Waiters,
+    server: RedisServerInfo,
+}
+
+/// What a Redis says of itself. In a cluster, one of its nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RedisServerInfo {
+    /// Its version.
+    pub version: String,
+    /// It keeps no append-only file: a crash of it loses what was acknowledged.
+    pub forgets: bool,
+    /// It removes keys when it is full.
+    pub evicts: bool,
 }
 
 impl RedisStore {
@@ -79,10 +91,21 @@ impl RedisStore {
         let unreachable =
             |error: redis::RedisError| OpenError::Unreachable { address: address.clone(), reason: error.to_string() };
         let link = Arc::new(Link::open(config).await.map_err(unreachable)?);
-        let store = Self { link: Arc::clone(&link), scripts: Scripts::new(), quota, waiters: Waiters::default() };
-        store.look_at_server(&address).await?;
+        let mut store = Self {
+            link: Arc::clone(&link),
+            scripts: Scripts::new(),
+            quota,
+            waiters: Waiters::default(),
+            server: RedisServerInfo::default(),
+        };
+        store.server = store.look_at_server(&address).await?;
         tasks.spawn(link.keep_open(probe, cancel));
         Ok(store)
+    }
+
+    /// What the server said of itself when it was connected to first.
+    pub fn server(&self) -> &RedisServerInfo {
+        &self.server
     }
 
     /// Ends the task. Later calls fail; closing twice is fine.
@@ -91,7 +114,7 @@ impl RedisStore {
     }
 
     /// Refuses a server that is too old, and warns of one that loses what it is given.
-    async fn look_at_server(&self, address: &str) -> Result<(), OpenError> {
+    async fn look_at_server(&self, address: &str) -> Result<RedisServerInfo, OpenError> {
         let call = Invocation::new([Key::of_host("probe", "").to_string()]);
         let told = self.link.run("-", &Order::Script(&self.scripts.probe, call)).await;
         let (version, persistence, memory): (String, String, String) = told.map_err(|failure| {
@@ -102,17 +125,19 @@ impl RedisStore {
             let version = if version.is_empty() { "before 7".to_owned() } else { version };
             return Err(OpenError::TooOld { address: address.to_owned(), version });
         }
-        if persistence.contains("aof_enabled:0") {
+        let forgets = persistence.contains("aof_enabled:0");
+        if forgets {
             tracing::warn!(
                 address,
                 "this Redis keeps no append-only file: a crash of it loses keys and decisions that were acknowledged; set \
                  `appendonly yes` there, and `appendfsync always` where not even a second may be lost"
             );
         }
-        if memory.contains("maxmemory_policy:") && !memory.contains("maxmemory_policy:noeviction") {
+        let evicts = memory.contains("maxmemory_policy:") && !memory.contains("maxmemory_policy:noeviction");
+        if evicts {
             tracing::warn!(address, "this Redis removes keys when it is full; set `maxmemory-policy noeviction` there");
         }
-        Ok(())
+        Ok(RedisServerInfo { version, forgets, evicts })
     }
 
     /// Sends a command of an application.

@@ -92,6 +92,12 @@ fn pooling(size: PoolSize, pages: Enabled) -> PoolingAllocationConfig {
     pool
 }
 
+/// Whether the kernel can say which pages an instance has touched (`PAGEMAP_SCAN`, from 6.7 on), so that only those are
+/// wiped for the next one.
+pub fn pagemap_scan_available() -> bool {
+    PoolingAllocationConfig::is_pagemap_scan_available()
+}
+
 /// The engine of a host: its pool is as large as `pool` says. Where the kernel cannot scan page maps (before 6.7), the
 /// pool does without.
 pub(crate) fn host_engine(kind: ComponentKind, pool: PoolSize) -> wasmtime::Result<Engine> {

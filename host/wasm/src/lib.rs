@@ -21,6 +21,7 @@ mod wasi;
 pub use self::{
     child::child_main,
     config::{CacheKey, ChildCommand, CompileLimits, GuestLimits, MAX_MEMORY_BYTES, PoolSize, WasmConfig},
+    engine::pagemap_scan_available,
     error::HostError,
     host::{CacheCounters, WasmHost},
 };

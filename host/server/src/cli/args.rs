@@ -1,6 +1,7 @@
 //! The command line.
 
 mod apps;
+mod doctor;
 mod memory;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use apps::{App, Apps, At, Change, Import};
+pub(crate) use doctor::Doctor;
 pub(crate) use memory::{Memory, Remember};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Logs(Logs),
     /// See what operations did within the last day.
     Metrics(Metrics),
+    /// Look for what is wrong with settings, stores, models and this machine, and say how to mend it.
+    Doctor(Doctor),
     /// Write the script with which a shell completes this command line.
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -541,7 +545,7 @@ fn at_one_time(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| (1..=64).contains(count)).ok_or_else(|| "write a number from 1 to 64".to_owned())
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let (path, value) = text.split_once('=').ok_or("write it as NAME=VALUE, as in `limits.drain=10s`")?;
     Ok((path.to_owned(), value.to_owned()))
 }

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod completions;
 mod definitions;
+mod doctor;
 mod event_args;
 mod events;
 mod executions;
@@ -68,6 +69,13 @@ fn dispatch(command: Command, output: Output, environment: Environment) -> Resul
             completions::write(shell, output);
             Ok(())
         }
+        Command::Doctor(doctor) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+            let ended = runtime.block_on(doctor::run(&doctor, output, environment));
+            // What hangs longer than it was given is not waited for.
+            runtime.shutdown_background();
+            ended
+        }
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment)),
         Command::Record(record) => current_thread()?.block_on(record::run(&record, output, environment)),
         command => current_thread()?.block_on(ask(command, output)),
@@ -97,6 +105,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         | Command::Record(_)
         | Command::New(_)
         | Command::Templates { .. }
-        | Command::Completions { .. } => Ok(()),
+        | Command::Completions { .. }
+        | Command::Doctor(_) => Ok(()),
     }
 }

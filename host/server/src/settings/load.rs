@@ -104,14 +104,17 @@ impl Sources {
         if faults.is_empty() { Ok((settings, warnings)) } else { Err(SettingsError::Values(faults)) }
     }
 
+    /// The file that is read, if there is one.
+    pub(crate) fn file(&self, environment: &Environment) -> Option<PathBuf> {
+        let found = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        self.file.clone().or_else(|| environment.get("NEXUS_CONFIG").map(PathBuf::from)).or_else(found)
+    }
+
     fn text(&self, environment: &Environment) -> Result<Option<(PathBuf, String)>, SettingsError> {
-        let named = self.file.clone().or_else(|| environment.get("NEXUS_CONFIG").map(PathBuf::from));
-        let required = named.is_some();
-        let path = named.unwrap_or_else(|| DEFAULT_FILE.into());
+        let Some(path) = self.file(environment) else { return Ok(None) };
         match std::fs::read_to_string(&path) {
             Ok(text) if text.trim().is_empty() => Ok(None),
             Ok(text) => Ok(Some((path, text))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => Ok(None),
             Err(source) => Err(SettingsError::Unreadable { path, source }),
         }
     }

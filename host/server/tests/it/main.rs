@@ -7,6 +7,7 @@ mod budgets;
 mod completions;
 mod definitions;
 mod describe;
+mod doctor;
 mod drain;
 mod errors;
 mod events;

@@ -73,6 +73,11 @@ impl RemoteConfig {
             other => Err(RemoteUrlError::Scheme(other.to_owned())),
         }
     }
+
+    /// The remote's branch as a reference.
+    fn wanted(&self) -> String {
+        format!("refs/heads/{}", self.branch)
+    }
 }
 
 fn is_local(authority: &str) -> bool {
@@ -97,6 +102,16 @@ impl GitRemote {
     pub fn new(definitions: GitDefinitions, config: RemoteConfig) -> Result<Self, RemoteUrlError> {
         config.check()?;
         Ok(Self { definitions, config: Arc::new(config), turn: Arc::new(Semaphore::new(1)) })
+    }
+
+    /// Connects and asks for the branches, and moves nothing.
+    pub async fn reach(&self) -> Result<(), RemoteError> {
+        let (config, turn) = (Arc::clone(&self.config), self.turn().await?);
+        let work = move |repository: &Repository, _: &WriteLock| {
+            let _turn = turn;
+            branch(&mut remote(repository, &config)?, &config).map(drop)
+        };
+        self.definitions.blocking(work).await
     }
 }
 
@@ -195,22 +210,23 @@ fn tip(repository: &Repository) -> Result<Option<Oid>, DefinitionError> {
 /// Fetches the remote's branch and says what it is at.
 fn look(repository: &Repository, config: &RemoteConfig) -> Result<Option<Oid>, RemoteError> {
     let mut remote = remote(repository, config)?;
-    let wanted = format!("refs/heads/{}", config.branch);
-    let there = {
-        let connection = remote.connect_auth(Direction::Fetch, Some(callbacks(config)), None).map_err(unreachable)?;
-        let heads = connection.list().map_err(unreachable)?;
-        heads.iter().find(|head| head.name() == wanted).map(git2::RemoteHead::oid)
-    };
-    let Some(there) = there else { return Ok(None) };
+    let Some(there) = branch(&mut remote, config)? else { return Ok(None) };
     if repository.find_commit(there).is_ok() {
         return Ok(Some(there));
     }
     let before = packs(repository).map_err(unsynced)?;
     let mut options = FetchOptions::new();
     options.remote_callbacks(callbacks(config)).download_tags(git2::AutotagOption::None).update_fetchhead(false);
-    remote.fetch(&[format!("+{wanted}:{SEEN}")], Some(&mut options), None).map_err(unreachable)?;
+    remote.fetch(&[format!("+{}:{SEEN}", config.wanted())], Some(&mut options), None).map_err(unreachable)?;
     sync_packs(repository, &before).map_err(unsynced)?;
     Ok(optional(repository.refname_to_id(SEEN)).map_err(step("read what was fetched"))?)
+}
+
+/// What the remote's branch is at, as the remote says.
+fn branch(remote: &mut Remote<'_>, config: &RemoteConfig) -> Result<Option<Oid>, RemoteError> {
+    let connection = remote.connect_auth(Direction::Fetch, Some(callbacks(config)), None).map_err(unreachable)?;
+    let heads = connection.list().map_err(unreachable)?;
+    Ok(heads.iter().find(|head| head.name() == config.wanted()).map(git2::RemoteHead::oid))
 }
 
 /// The files of `objects/pack`.
