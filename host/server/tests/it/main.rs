@@ -4,6 +4,7 @@
 mod applications;
 mod audit;
 mod budgets;
+mod commands;
 mod completions;
 mod definitions;
 mod describe;
