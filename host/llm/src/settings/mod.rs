@@ -6,7 +6,7 @@ mod price;
 use std::{fmt, path::PathBuf};
 
 use nexus_model::SecretName;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use price::Price;
@@ -114,8 +114,9 @@ pub enum ResponseFormat {
     Text,
 }
 
-/// Where an API key is: `{ env: NAME }`, `{ file: /run/secrets/name }` or `{ secret: name }`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+/// Where an API key is: `{ env: NAME }`, `{ file: /run/secrets/name }` or `{ secret: name }`. What it leads to is never part of
+/// the settings, so that they can be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyReference {
     /// In an environment variable.

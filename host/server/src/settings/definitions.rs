@@ -3,8 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use nexus_llm::KeyReference;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::duration;
 
@@ -31,7 +30,7 @@ pub struct RemoteSettings {
     #[serde(default)]
     pub username: Option<String>,
     /// Where the password or token is.
-    #[serde(default, serialize_with = "reference")]
+    #[serde(default)]
     pub password: Option<KeyReference>,
     /// Time between two looks; zero: only by hand.
     #[serde(default, with = "duration")]
@@ -43,15 +42,4 @@ pub struct RemoteSettings {
 
 fn main() -> String {
     "main".to_owned()
-}
-
-/// A reference is shown; what it leads to is never part of the settings.
-#[expect(clippy::ref_option, reason = "what serde calls")]
-fn reference<S: Serializer>(reference: &Option<KeyReference>, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = reference.as_ref().map(|reference| match reference {
-        KeyReference::Env(name) => json!({ "env": name }),
-        KeyReference::File(path) => json!({ "file": path }),
-        KeyReference::Secret(name) => json!({ "secret": name }),
-    });
-    shown.serialize(serializer)
 }

@@ -4,7 +4,6 @@ mod definitions;
 pub mod duration;
 mod load;
 mod models;
-mod secrets;
 mod store;
 mod telemetry;
 
@@ -16,15 +15,18 @@ use std::{
 };
 
 use nexus_core::{ExecutionsConfig, OracleConfig};
-use nexus_llm::ModelSettings;
+use nexus_llm::{KeyReference, ModelSettings};
+use nexus_model::AppName;
 pub use nexus_signals::{EventsConfig, LogFormat};
 use serde::{Deserialize, Serialize};
 
 pub use definitions::{DefinitionSettings, RemoteSettings};
 pub use load::{Override, SettingsError, Sources};
-pub use secrets::SecretSettings;
 pub use store::{RedisSettings, StoreSettings};
 pub use telemetry::TelemetrySettings;
+
+/// Secrets that definitions name: application → name → where the secret is.
+pub type SecretSettings = BTreeMap<AppName, BTreeMap<String, KeyReference>>;
 
 /// All settings of a server: `nexus.yaml`, then `NEXUS_*`, then flags; the later wins.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -58,7 +60,6 @@ pub struct Settings {
     /// How events are kept and worked off.
     pub events: EventsConfig,
     /// Secrets that definitions name, for each application.
-    #[serde(serialize_with = "secrets::serialize")]
     pub secrets: SecretSettings,
     /// The Wasm tier.
     pub wasm: WasmSettings,

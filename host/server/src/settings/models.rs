@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nexus_llm::{KeyReference, ModelSettings, ResponseFormat};
+use nexus_llm::{ModelSettings, ResponseFormat};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
@@ -26,11 +26,7 @@ fn show(model: &ModelSettings) -> serde_json::Value {
         },
     });
     if let Some(key) = &model.key {
-        shown["key"] = match key {
-            KeyReference::Env(name) => json!({ "env": name }),
-            KeyReference::File(path) => json!({ "file": path }),
-            KeyReference::Secret(name) => json!({ "secret": name }),
-        };
+        shown["key"] = json!(key);
     }
     if let Some(price) = &model.price {
         shown["price"] = json!({

@@ -5,7 +5,6 @@ use std::{fmt, time::Duration};
 use nexus_llm::KeyReference;
 use nexus_state::{AddressError, RedisAddress};
 use serde::{Deserialize, Serialize, Serializer, de::Error};
-use serde_json::json;
 
 use super::duration;
 
@@ -61,7 +60,6 @@ impl<'de> Deserialize<'de> for StoreSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
     /// Where its password is.
-    #[serde(serialize_with = "reference")]
     pub password: Option<KeyReference>,
     /// Commands in flight at one time; more wait.
     pub in_flight: usize,
@@ -74,16 +72,6 @@ impl Default for RedisSettings {
     fn default() -> Self {
         Self { password: None, in_flight: 256, deadline: Duration::from_secs(1) }
     }
-}
-
-#[expect(clippy::ref_option, reason = "the form that serde calls")]
-fn reference<S: Serializer>(reference: &Option<KeyReference>, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = reference.as_ref().map(|reference| match reference {
-        KeyReference::Env(name) => json!({ "env": name }),
-        KeyReference::File(path) => json!({ "file": path }),
-        KeyReference::Secret(name) => json!({ "secret": name }),
-    });
-    shown.serialize(serializer)
 }
 
 /// What is wrong with where state is to be kept.
