@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
 };
 use nexus_core::{Core, Denial, Principal, RateExceeded, RateState, Scope, Target, presented_key_id};
-use nexus_model::AppName;
+use nexus_model::{AppName, Author};
 use nexus_signals::{InFlight, LogBook, MetricCollector, Redactor, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -215,6 +215,11 @@ impl Verb {
 }
 
 impl Caller {
+    /// Whose commits this request makes.
+    pub(crate) fn author(&self) -> Author {
+        Author { name: self.name().to_owned(), email: format!("{}@nexus.invalid", self.key_id()) }
+    }
+
     /// The id of the caller's key.
     pub(crate) fn key_id(&self) -> &str {
         &self.principal.key_id

@@ -9,8 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     api::{Api, Caller},
-    error,
-    params::Asked,
+    params::{self, Asked},
     problem::Problem,
 };
 
@@ -97,10 +96,7 @@ pub(crate) async fn list(
     Asked(query): Asked<AuditQuery>,
 ) -> Result<Json<AuditList>, Problem> {
     caller.require(&Scope::Admin)?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(error::invalid_parameter(format!("`limit` is from 1 to {MAX_LIMIT}")));
-    }
+    let limit = params::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let AuditQuery { action, key, target, before, .. } = query;
     let filter = AuditFilter { action, key_id: key, target, before, limit };
     let records: Vec<_> = api.core.audit_log.list(&filter).await?.into_iter().map(AuditRecordView::from).collect();

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     api::{Api, Caller, Verb},
     error,
-    params::{Asked, Named},
+    params::{self, Asked, Named},
     problem::Problem,
 };
 
@@ -94,10 +94,7 @@ pub(crate) async fn list(
     Asked(Page { after, limit }): Asked<Page>,
 ) -> Result<Json<DeadLetterList>, Problem> {
     let name = known(&api, &caller, Verb::Read, &app)?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(error::invalid_parameter(format!("`limit` is from 1 to {MAX_LIMIT}")));
-    }
+    let limit = params::limit(limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let page = api.core.events.dead_letters(&name, after.as_deref(), limit).await?;
     let dead_letters = page.letters.into_iter().map(Into::into).collect();
     Ok(Json(DeadLetterList { dead_letters, next: page.next }))

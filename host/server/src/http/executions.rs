@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     api::{Api, Caller, Verb},
     error,
-    params::{Asked, Named},
+    params::{self, Asked, Named},
     problem::Problem,
 };
 
@@ -190,7 +190,7 @@ pub(crate) async fn list(
     if let Some(app) = &asked.app {
         api.permit(&caller, Verb::Read, app)?;
     }
-    let filter = filter(asked)?;
+    let filter = filter(&asked)?;
     let limit = filter.limit;
     let found = api.core.executions.list(&readable(&api, &caller)?, &filter).await?;
     let next = (found.len() == limit).then(|| found.last().map(|last| last.id.to_string())).flatten();
@@ -229,30 +229,18 @@ pub(super) fn readable(api: &Api, caller: &Caller) -> Result<Vec<AppName>, Probl
     Ok(apps)
 }
 
-fn filter(asked: Filter) -> Result<ExecutionFilter, Problem> {
+fn filter(asked: &Filter) -> Result<ExecutionFilter, Problem> {
     let path = match asked.path.as_deref() {
         None => None,
         Some("component") => Some(ServedBy::Component),
         Some("model") => Some(ServedBy::Model),
         Some(_) => return Err(error::invalid_parameter("`path` is `component` or `model`")),
     };
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(error::invalid_parameter(format!("`limit` is from 1 to {MAX_LIMIT}")));
-    }
     Ok(ExecutionFilter {
-        app: asked.app.map(|app| app.parse()).transpose().map_err(|_| error::invalid_parameter("`app` is no name"))?,
-        operation: asked
-            .operation
-            .map(|operation| operation.parse())
-            .transpose()
-            .map_err(|_| error::invalid_parameter("`operation` is no name"))?,
+        app: params::parsed(asked.app.as_deref(), "`app` is no name")?,
+        operation: params::parsed(asked.operation.as_deref(), "`operation` is no name")?,
         path,
-        before: asked
-            .before
-            .map(|id| id.parse())
-            .transpose()
-            .map_err(|_| error::invalid_parameter("`before` is the id of an execution"))?,
-        limit,
+        before: params::parsed(asked.before.as_deref(), "`before` is the id of an execution")?,
+        limit: params::limit(asked.limit, DEFAULT_LIMIT, MAX_LIMIT)?,
     })
 }

@@ -28,7 +28,7 @@ use super::{
     api::{Api, Caller, Verb},
     description::StreamEvent,
     error,
-    params::Asked,
+    params::{self, Asked},
     problem::Problem,
 };
 
@@ -151,10 +151,7 @@ pub(crate) async fn read(
     }
     let scope = scope(&api, caller.principal())?;
     if !super::execute::wants_events(&headers) {
-        let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(error::invalid_parameter(format!("`limit` is from 1 to {MAX_LIMIT}")));
-        }
+        let limit = params::limit(asked.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
         let (cursor, filter) = (asked.cursor, filter(asked, scope)?);
         let page = api.log.query(filter, cursor, limit).await?;
         let records = page.records.into_iter().map(Into::into).collect();

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use nexus_core::{Document, Hit, MEMORY_HITS};
-use nexus_model::{AppName, Author};
+use nexus_model::AppName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,7 +17,7 @@ use super::{
     body,
     definitions::permitted,
     error,
-    params::{Asked, Named},
+    params::{self, Asked, Named},
 };
 
 /// A document of a memory.
@@ -151,7 +151,7 @@ pub(crate) async fn write(
     let document = named(&document)?;
     let text = text(&api, request).await?;
     api.note(&caller, "memory.write", app.as_str()).await?;
-    let commit = api.core.memory.write(&app, &document, &text, &author(&caller)).await?;
+    let commit = api.core.memory.write(&app, &document, &text, &caller.author()).await?;
     Ok(Json(RememberedView { commit }))
 }
 
@@ -184,7 +184,7 @@ pub(crate) async fn append(
     let document = named(&document)?;
     let text = text(&api, request).await?;
     api.note(&caller, "memory.append", app.as_str()).await?;
-    let commit = api.core.memory.append(&app, &document, &text, &author(&caller)).await?;
+    let commit = api.core.memory.append(&app, &document, &text, &caller.author()).await?;
     Ok(Json(RememberedView { commit }))
 }
 
@@ -212,7 +212,7 @@ pub(crate) async fn remove(
 ) -> Result<Json<RememberedView>, Problem> {
     let app = known(&api, &caller, Verb::Write, &app)?;
     api.note(&caller, "memory.remove", app.as_str()).await?;
-    let commit = api.core.memory.remove(&app, &named(&document)?, &author(&caller)).await?;
+    let commit = api.core.memory.remove(&app, &named(&document)?, &caller.author()).await?;
     Ok(Json(RememberedView { commit }))
 }
 
@@ -248,10 +248,7 @@ pub(crate) async fn search(
     Asked(Query { q, limit }): Asked<Query>,
 ) -> Result<Json<HitList>, Problem> {
     let app = known(&api, &caller, Verb::Read, &app)?;
-    let limit = limit.unwrap_or(10);
-    if !(1..=MEMORY_HITS).contains(&limit) {
-        return Err(error::invalid_parameter(format!("`limit` must be 1 to {MEMORY_HITS}")));
-    }
+    let limit = params::limit(limit, 10, MEMORY_HITS)?;
     let hits = api.core.memory.search(&app, &q, limit).await?;
     Ok(Json(HitList { hits: hits.into_iter().map(Into::into).collect() }))
 }
@@ -273,8 +270,4 @@ async fn text(api: &Api, request: Request) -> Result<String, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = body::read_any(api, &parts.headers, body).await?;
     String::from_utf8(bytes.into()).map_err(|_| error::invalid_json("the text is not UTF-8"))
-}
-
-fn author(caller: &Caller) -> Author {
-    Author { name: caller.name().to_owned(), email: format!("{}@nexus.invalid", caller.key_id()) }
 }

@@ -11,7 +11,7 @@ use super::{
     api::{Api, Caller, Verb},
     error,
     logs::time,
-    params::Asked,
+    params::{self, Asked},
     problem::Problem,
 };
 use crate::settings::duration;
@@ -121,14 +121,8 @@ pub(crate) async fn query(
     }
     let (metrics, now) = (metrics(asked.metric.as_deref())?, OffsetDateTime::now_utc());
     let span = span(time("from", asked.from)?, time("to", asked.to)?, asked.step.as_deref(), now)?;
-    let (app, operation): (Option<AppName>, Option<OperationName>) = (
-        asked.app.map(|app| app.parse()).transpose().map_err(|_| error::invalid_parameter("`app` is no name"))?,
-        asked
-            .operation
-            .map(|name| name.parse())
-            .transpose()
-            .map_err(|_| error::invalid_parameter("`operation` is no name"))?,
-    );
+    let app: Option<AppName> = params::parsed(asked.app.as_deref(), "`app` is no name")?;
+    let operation: Option<OperationName> = params::parsed(asked.operation.as_deref(), "`operation` is no name")?;
     let readable = super::executions::readable(&api, &caller)?;
     let operations = api.metrics.operations().into_iter().filter(|reference| {
         readable.contains(&reference.app)

@@ -3,10 +3,8 @@
 use axum::{
     Json,
     extract::{Request, State},
-    http::HeaderMap,
     response::Response,
 };
-use nexus_core::Condition;
 use nexus_definitions::{StarterTemplate, nearest, starter, starters};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,7 +14,7 @@ use super::{
     Problem, WrittenView,
     api::{Api, Caller, Verb},
     body,
-    definitions::{apps::answer, edit, permitted},
+    definitions::{apps::add, permitted},
     error,
 };
 
@@ -97,9 +95,5 @@ pub(crate) async fn create(State(api): State<Api>, caller: Caller, request: Requ
     let (app, files) = known.render(&parameters)?;
     let app = permitted(&api, &caller, Verb::Write, app.as_str())?;
     let message = Some(format!("Add {app} from the template {}", known.name));
-    let mut edit = edit(&caller, app, &HeaderMap::new(), message)?;
-    edit.condition = Condition::Absent;
-    api.note(&caller, "app.create", edit.app.as_str()).await?;
-    let written = api.core.registry.put_app(&edit, &files).await?;
-    Ok(answer(&edit.app, &written))
+    add(&api, &caller, app, message, &files).await
 }

@@ -6,8 +6,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use nexus_core::{Condition, Written};
-use nexus_model::{AppName, Revision};
+use nexus_core::{Condition, Edit, Written};
+use nexus_model::{AppName, FileTree, Revision};
 use serde::Deserialize;
 
 use super::{
@@ -48,10 +48,20 @@ pub(in crate::http) async fn create(
     let (parts, body) = request.into_parts();
     let new: NewApp = body::read_definitions(&api, &parts.headers, body).await?;
     let app = permitted(&api, &caller, Verb::Write, &new.name)?;
-    let mut edit = edit(&caller, app, &HeaderMap::new(), new.message)?;
-    edit.condition = Condition::Absent;
-    api.note(&caller, "app.create", edit.app.as_str()).await?;
-    let written = api.core.registry.put_app(&edit, &tree(new.files)?).await?;
+    add(&api, &caller, app, new.message, &tree(new.files)?).await
+}
+
+/// Adds an application that must not be there yet.
+pub(in crate::http) async fn add(
+    api: &Api,
+    caller: &Caller,
+    app: AppName,
+    message: Option<String>,
+    files: &FileTree,
+) -> Result<Response, Problem> {
+    let edit = Edit { condition: Condition::Absent, ..edit(caller, app, &HeaderMap::new(), message)? };
+    api.note(caller, "app.create", edit.app.as_str()).await?;
+    let written = api.core.registry.put_app(&edit, files).await?;
     Ok(answer(&edit.app, &written))
 }
 
@@ -174,7 +184,7 @@ pub(in crate::http) async fn export(
 }
 
 /// What was written, as 201 with a place if it is new.
-pub(in crate::http) fn answer(app: &AppName, written: &Written) -> Response {
+pub(super) fn answer(app: &AppName, written: &Written) -> Response {
     let mut fields = written.revision.as_ref().map(etag).unwrap_or_default();
     let status = if written.created {
         if let Ok(place) = HeaderValue::from_str(&format!("/v1/apps/{app}")) {

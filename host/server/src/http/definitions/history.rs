@@ -17,7 +17,7 @@ use crate::http::{
     Problem,
     api::{Api, Caller, Verb},
     body, error,
-    params::{Asked, Named},
+    params::{self, Asked, Named},
 };
 
 /// Changes on a page, where the caller names no number.
@@ -105,10 +105,7 @@ pub(in crate::http) async fn history(
     Asked(Page { before, limit }): Asked<Page>,
 ) -> Result<Json<HistoryView>, Problem> {
     let app = permitted(&api, &caller, Verb::Read, &app)?;
-    let limit = limit.unwrap_or(PAGE);
-    if !(1..=HISTORY_PAGE).contains(&limit) {
-        return Err(error::invalid_parameter(format!("`limit` must be 1 to {HISTORY_PAGE}")));
-    }
+    let limit = params::limit(limit, PAGE, HISTORY_PAGE)?;
     let changes = api.core.registry.history(&app, before.as_deref(), limit).await?;
     if changes.is_empty() && before.is_none() {
         return Err(error::unknown_app(app.as_str(), None));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use nexus_core::{Edit, Written};
-use nexus_model::{AppName, Author, Revision};
+use nexus_model::{AppName, Revision};
 use tokio::sync::SemaphorePermit;
 
 pub use history::{AuthorView, ChangeView, DiffView, FileDiffView, HistoryView, RestoreBody};
@@ -53,9 +53,8 @@ pub(super) fn edit(
     headers: &HeaderMap,
     message: Option<String>,
 ) -> Result<Edit, Problem> {
-    let author = Author { name: caller.name().to_owned(), email: format!("{}@nexus.invalid", caller.key_id()) };
     let message = message.filter(|message| !message.trim().is_empty());
-    Ok(Edit { app, condition: condition::of(headers)?, author, message })
+    Ok(Edit { app, condition: condition::of(headers)?, author: caller.author(), message })
 }
 
 /// The entity tag of everything that an application consists of: its revision.
