@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpListener,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
@@ -93,6 +93,34 @@ impl Ward {
 /// An address where nobody listens.
 fn nowhere() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Speaks as a Redis of version 6 does, as far as it is asked: yes to everything, and the version to a script.
+fn old_redis() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || old_answers(stream));
+        }
+    });
+    address.to_string()
+}
+
+fn old_answers(mut stream: TcpStream) -> io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while let Some(line) = lines.next() {
+        let parts: usize = line?.trim_start_matches('*').parse().unwrap_or_default();
+        let mut command = Vec::new();
+        for _ in 0..parts {
+            lines.next().transpose()?;
+            command.extend(lines.next().transpose()?);
+        }
+        let is_script = command.first().is_some_and(|name| name.to_uppercase().starts_with("EVAL"));
+        let answer = if is_script { "*3\r\n$5\r\n6.2.1\r\n$0\r\n\r\n$0\r\n\r\n" } else { "+OK\r\n" };
+        stream.write_all(answer.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Answers every request with `answer`, until the test ends.
@@ -345,6 +373,9 @@ fn a_redis_that_is_gone_old_or_forgetful() {
     ward.look().has("store", "fail", "cannot be used", "start Redis there");
     ward.set(&format!("store: redis://{nobody}\nredis: {{ password: {{ env: REDIS_PASSWORD }} }}\n"));
     ward.look().has("store", "fail", "`redis.password`", "put it there");
+
+    ward.set(&format!("store: redis://{}\n", old_redis()));
+    ward.look().has("store", "fail", "is a Redis of version 6.2.1, and 7 or later is needed", "upgrade it");
 
     let folder = tempfile::tempdir().unwrap();
     let options = ["--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"];
