@@ -292,3 +292,18 @@ async fn without_a_remote_nothing_is_moved() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_ordered_by_hand_and_refused() {
+    at_a_desk(nothing_more, |desk| {
+        assert_eq!(desk.refused(&["jit", "promote", "echo-desk", "shout"]), "nothing_to_promote");
+        assert_eq!(desk.refused(&["jit", "compile", "echo-desk", "shuot"]), "unknown_operation");
+        // Too few inputs are known, and by hand only the rules of when are passed over.
+        let refused = desk.json(&["jit", "compile", "echo-desk", "shout"]);
+        assert_eq!(refused["state"], "refused", "{refused}");
+        let table = desk.done(&["jit", "status", "echo-desk", "shout"]);
+        let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(row[..2], ["shout", "refused"], "{table}");
+    })
+    .await;
+}
