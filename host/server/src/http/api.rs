@@ -99,6 +99,13 @@ impl Api {
         })
     }
 
+    /// The application of this name, which must be there, if the caller may do this to it.
+    pub(crate) fn known(&self, caller: &Caller, verb: Verb, name: &str) -> Result<AppName, Problem> {
+        self.permit(caller, verb, name)?;
+        let app = name.parse().ok().filter(|app| self.core.registry.names().contains(app));
+        app.ok_or_else(|| error::unknown_app(name, None))
+    }
+
     /// Who sent this request; the same answer for no key and for a wrong one.
     pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         match self.access {

@@ -2,7 +2,6 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use nexus_core::DeadLetter;
-use nexus_model::AppName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -93,7 +92,7 @@ pub(crate) async fn list(
     Named(app): Named<String>,
     Asked(Page { after, limit }): Asked<Page>,
 ) -> Result<Json<DeadLetterList>, Problem> {
-    let name = known(&api, &caller, Verb::Read, &app)?;
+    let name = api.known(&caller, Verb::Read, &app)?;
     let limit = params::limit(limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let page = api.core.events.dead_letters(&name, after.as_deref(), limit).await?;
     let dead_letters = page.letters.into_iter().map(Into::into).collect();
@@ -119,7 +118,7 @@ pub(crate) async fn get(
     caller: Caller,
     Named((app, id)): Named<(String, String)>,
 ) -> Result<Json<DeadLetterView>, Problem> {
-    let name = known(&api, &caller, Verb::Read, &app)?;
+    let name = api.known(&caller, Verb::Read, &app)?;
     let found = api.core.events.dead_letter(&name, &id).await?;
     found.map(|letter| Json(letter.into())).ok_or_else(|| error::unknown_dead_letter(&id))
 }
@@ -146,7 +145,7 @@ pub(crate) async fn redrive(
     caller: Caller,
     Named((app, id)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let name = known(&api, &caller, Verb::Write, &app)?;
+    let name = api.known(&caller, Verb::Write, &app)?;
     api.note(&caller, "dead_letter.redrive", &format!("{name}/{id}")).await?;
     if api.core.events.redrive(&name, &id).await? {
         Ok(StatusCode::NO_CONTENT)
@@ -174,17 +173,11 @@ pub(crate) async fn discard(
     caller: Caller,
     Named((app, id)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let name = known(&api, &caller, Verb::Write, &app)?;
+    let name = api.known(&caller, Verb::Write, &app)?;
     api.note(&caller, "dead_letter.discard", &format!("{name}/{id}")).await?;
     if api.core.events.discard(&name, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(error::unknown_dead_letter(&id))
     }
-}
-
-fn known(api: &Api, caller: &Caller, verb: Verb, app: &str) -> Result<AppName, Problem> {
-    api.permit(caller, verb, app)?;
-    let name = app.parse().ok().filter(|name| api.core.registry.names().contains(name));
-    name.ok_or_else(|| error::unknown_app(app, None))
 }

@@ -149,9 +149,7 @@ pub(crate) async fn follow(
 /// The logs that the caller may read.
 fn scopes(api: &Api, caller: &Caller, app: Option<&str>) -> Result<Vec<EventScope>, Problem> {
     if let Some(app) = app {
-        api.permit(caller, Verb::Read, app)?;
-        let name = app.parse().ok().filter(|name| api.core.registry.names().contains(name));
-        return name.map(|name| vec![Some(name)]).ok_or_else(|| error::unknown_app(app, None));
+        return api.known(caller, Verb::Read, app).map(|app| vec![Some(app)]);
     }
     let names = api.core.registry.names().into_iter();
     let mut scopes: Vec<EventScope> = names.filter(|app| caller.may(Verb::Read, app)).map(Some).collect();

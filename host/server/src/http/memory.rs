@@ -14,9 +14,7 @@ use utoipa::ToSchema;
 use super::{
     Problem,
     api::{Api, Caller, Verb},
-    body,
-    definitions::permitted,
-    error,
+    body, error,
     params::{self, Asked, Named},
 };
 
@@ -87,7 +85,7 @@ pub(crate) async fn list(
     caller: Caller,
     Named(app): Named<String>,
 ) -> Result<Json<MemoryView>, Problem> {
-    let app = known(&api, &caller, Verb::Read, &app)?;
+    let app = api.known(&caller, Verb::Read, &app)?;
     let documents = api.core.memory.list(&app).await?.into_iter();
     let view = |info: nexus_core::DocumentInfo| DocumentView { name: info.document.to_string(), bytes: info.bytes };
     Ok(Json(MemoryView { documents: documents.map(view).collect() }))
@@ -113,7 +111,7 @@ pub(crate) async fn read(
     caller: Caller,
     Named((app, document)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
-    let app = known(&api, &caller, Verb::Read, &app)?;
+    let app = api.known(&caller, Verb::Read, &app)?;
     let document = named(&document)?;
     let text = api.core.memory.read(&app, &document).await?;
     let text = text.ok_or_else(|| error::unknown_document(app.as_str(), &document.to_string()))?;
@@ -144,13 +142,10 @@ pub(crate) async fn read(
 pub(crate) async fn write(
     State(api): State<Api>,
     caller: Caller,
-    Named((app, document)): Named<(String, String)>,
+    Named(names): Named<(String, String)>,
     request: Request,
 ) -> Result<Json<RememberedView>, Problem> {
-    let app = known(&api, &caller, Verb::Write, &app)?;
-    let document = named(&document)?;
-    let text = text(&api, request).await?;
-    api.note(&caller, "memory.write", app.as_str()).await?;
+    let (app, document, text) = brought(&api, &caller, "memory.write", names, request).await?;
     let commit = api.core.memory.write(&app, &document, &text, &caller.author()).await?;
     Ok(Json(RememberedView { commit }))
 }
@@ -177,13 +172,10 @@ pub(crate) async fn write(
 pub(crate) async fn append(
     State(api): State<Api>,
     caller: Caller,
-    Named((app, document)): Named<(String, String)>,
+    Named(names): Named<(String, String)>,
     request: Request,
 ) -> Result<Json<RememberedView>, Problem> {
-    let app = known(&api, &caller, Verb::Write, &app)?;
-    let document = named(&document)?;
-    let text = text(&api, request).await?;
-    api.note(&caller, "memory.append", app.as_str()).await?;
+    let (app, document, text) = brought(&api, &caller, "memory.append", names, request).await?;
     let commit = api.core.memory.append(&app, &document, &text, &caller.author()).await?;
     Ok(Json(RememberedView { commit }))
 }
@@ -210,9 +202,10 @@ pub(crate) async fn remove(
     caller: Caller,
     Named((app, document)): Named<(String, String)>,
 ) -> Result<Json<RememberedView>, Problem> {
-    let app = known(&api, &caller, Verb::Write, &app)?;
+    let app = api.known(&caller, Verb::Write, &app)?;
+    let document = named(&document)?;
     api.note(&caller, "memory.remove", app.as_str()).await?;
-    let commit = api.core.memory.remove(&app, &named(&document)?, &caller.author()).await?;
+    let commit = api.core.memory.remove(&app, &document, &caller.author()).await?;
     Ok(Json(RememberedView { commit }))
 }
 
@@ -247,27 +240,29 @@ pub(crate) async fn search(
     Named(app): Named<String>,
     Asked(Query { q, limit }): Asked<Query>,
 ) -> Result<Json<HitList>, Problem> {
-    let app = known(&api, &caller, Verb::Read, &app)?;
+    let app = api.known(&caller, Verb::Read, &app)?;
     let limit = params::limit(limit, 10, MEMORY_HITS)?;
     let hits = api.core.memory.search(&app, &q, limit).await?;
     Ok(Json(HitList { hits: hits.into_iter().map(Into::into).collect() }))
-}
-
-/// The application, which must be there: a memory belongs to one.
-fn known(api: &Api, caller: &Caller, verb: Verb, name: &str) -> Result<AppName, Problem> {
-    let app = permitted(api, caller, verb, name)?;
-    if api.core.registry.app(name).is_none() {
-        return Err(error::unknown_app(name, None));
-    }
-    Ok(app)
 }
 
 fn named(document: &str) -> Result<Document, Problem> {
     document.parse().map_err(|error: nexus_core::DocumentError| error::invalid_document(error.to_string()))
 }
 
-async fn text(api: &Api, request: Request) -> Result<String, Problem> {
+/// The text that a change brings, and to what; the change is in the audit log then.
+async fn brought(
+    api: &Api,
+    caller: &Caller,
+    action: &str,
+    (app, document): (String, String),
+    request: Request,
+) -> Result<(AppName, Document, String), Problem> {
+    let app = api.known(caller, Verb::Write, &app)?;
+    let document = named(&document)?;
     let (parts, body) = request.into_parts();
     let bytes = body::read_any(api, &parts.headers, body).await?;
-    String::from_utf8(bytes.into()).map_err(|_| error::invalid_json("the text is not UTF-8"))
+    let text = String::from_utf8(bytes.into()).map_err(|_| error::invalid_json("the text is not UTF-8"))?;
+    api.note(caller, action, app.as_str()).await?;
+    Ok((app, document, text))
 }
