@@ -1,10 +1,6 @@
 //! The data directory, and the master key in it.
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use nexus_core::MasterKey;
 use rustix::fs::{Access, access, statvfs};
@@ -63,11 +59,10 @@ fn unusable(path: &Path, error: &io::Error) -> Finding {
 
 /// A directory that the first start would make.
 fn absent(path: &Path) -> Finding {
-    let above: PathBuf = path.ancestors().skip(1).find(|folder| folder.exists()).map_or_else(
-        || PathBuf::from("."),
-        |folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() },
-    );
-    if above.is_dir() && access(&above, Access::WRITE_OK).is_ok() {
+    let here = Path::new(".");
+    let mut above = path.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { here } else { folder });
+    let above = above.find(|folder| folder.exists()).unwrap_or(here);
+    if above.is_dir() && access(above, Access::WRITE_OK).is_ok() {
         return Finding::ok(CHECK, format!("`{}` is not there yet; the first start makes it", path.display()));
     }
     let found = format!("`{}` is not there and cannot be made in `{}`", path.display(), above.display());

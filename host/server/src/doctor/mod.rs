@@ -61,11 +61,12 @@ impl Examination {
         let tasks = (TaskTracker::new(), CancellationToken::new());
         let (hold, directory) = data::look(&settings.data_dir);
         let web = Web::new(self.patience);
-        let own = self.own(settings, &hold, &tasks);
+        let taken = matches!(hold, Hold::Server);
+        let own = self.own(settings, hold, &tasks);
         let (own, reached, listen, collector, compiler) = tokio::join!(
             own,
             models::reach(settings, &web),
-            network::listen(settings.listen, &hold, &web),
+            network::listen(settings.listen, taken, &web),
             network::collector(settings, &self.environment, &web),
             machine::compiler(settings, &tasks.0),
         );
@@ -80,10 +81,13 @@ impl Examination {
     }
 
     /// Looks at what belongs to this host: keys, store, definitions, secrets, and what can only be asked with them.
-    async fn own(&self, settings: &Settings, hold: &Hold, tasks: &(TaskTracker, CancellationToken)) -> Vec<Finding> {
+    /// The data directory is let go of as soon as the store has been read, so that a server can start.
+    async fn own(&self, settings: &Settings, hold: Hold, tasks: &(TaskTracker, CancellationToken)) -> Vec<Finding> {
         let (master, sealed) = data::master_key(settings, &self.environment);
-        let (opened, stored) = store::look(settings, hold, &self.environment, tasks).await;
+        let (opened, stored) = store::look(settings, &hold, &self.environment, tasks).await;
         let (vault, vaulted) = store::vault(opened.as_ref(), master.as_ref()).await;
+        let closed = store::close(opened).await;
+        drop(hold);
         let (definitions, defined) = definitions::look(settings).await;
         let of_operator = AllSecrets::of_operator(&settings.secrets_dir, &self.environment);
         let all = Arc::new(match &vault {
@@ -91,18 +95,12 @@ impl Examination {
             None => of_operator,
         });
         let mut findings = vec![sealed];
-        findings.extend(stored.into_iter().chain(vaulted).chain(defined));
+        findings.extend(stored.into_iter().chain(vaulted).chain(closed).chain(defined));
         let known = secrets::Known { environment: &self.environment, all: &all, has_store: vault.is_some() };
         findings.extend(secrets::look(settings, &definitions.apps, &known));
         findings.extend(definitions::remote(settings, &definitions, &known, self.patience).await);
         if self.live {
             findings.extend(models::ask(settings, self.environment.clone(), all, self.patience * LIVE).await);
-        }
-        drop(vault);
-        if let Some(store) = opened
-            && let Err(error) = store.close().await
-        {
-            findings.push(Finding::fail("store", error.to_string(), "look at the disk and at the log of the server"));
         }
         findings
     }

@@ -9,7 +9,7 @@ use std::{
 use reqwest::{Client, Response, header};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
-use super::{Finding, data::Hold};
+use super::Finding;
 use crate::{environment::Environment, settings::Settings};
 
 /// How far the clocks of others may be off before it is said.
@@ -79,9 +79,9 @@ fn reasons(error: &reqwest::Error) -> String {
 }
 
 /// The address: free, or that of the server that has the data directory.
-pub(super) async fn listen(address: SocketAddr, hold: &Hold, web: &Web) -> Finding {
+pub(super) async fn listen(address: SocketAddr, taken: bool, web: &Web) -> Finding {
     const CHECK: &str = "listen";
-    if matches!(hold, Hold::Server) {
+    if taken {
         return running(address, web).await;
     }
     match TcpListener::bind(address) {

@@ -87,6 +87,12 @@ fn failed(error: &StartError) -> Finding {
     Finding::fail(CHECK, found, mend)
 }
 
+/// Lets go of a store; tells only of a failure.
+pub(super) async fn close(store: Option<OpenStore>) -> Option<Finding> {
+    let error = store?.close().await.err()?;
+    Some(Finding::fail(CHECK, format!("it cannot be closed: {error}"), "look at the disk and its free space"))
+}
+
 /// The secrets in an open store. A store that was sealed under another master key is told of.
 pub(super) async fn vault(
     store: Option<&OpenStore>,
