@@ -1,5 +1,5 @@
 //! Fifty secrets are planted where secrets belong; everything is run, the failing ways above all; then they are looked for
-//! wherever they must not be: Git, the runtime file, logs, traces, answers, the command line's output.
+//! wherever they must not be: Git, the runtime store, logs, traces, answers, the command line's output.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -19,8 +20,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use nexus_tests::{Program, programs};
+use hmac::{Hmac, Mac};
+use nexus_tests::{Program, RedisServer, programs};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Variables of the environment.
@@ -106,6 +109,7 @@ fn write_app(apps: &Path, models: &[String]) -> Result<()> {
             format!("name: p\nmodel: {model}\nmessages: [{{ role: user, content: '{{{{ input.text }}}}' }}]\n");
         write(app.join(format!("prompts/{model}.prompt.yml")), prompt)?;
     }
+    yaml += "  triggers:\n    - name: pushes\n      operation: v0\n      on: { webhook: { verify: { scheme: github, secret: hook-0 } } }\n";
     write(app.join("app.yaml"), yaml)?;
     for (file, field) in [("in", "text"), ("out", "shout")] {
         let schema = json!({
@@ -119,11 +123,7 @@ fn write_app(apps: &Path, models: &[String]) -> Result<()> {
 
 /// The forms in which a secret might turn up: as it is, in hexadecimal, and in base64 at each of its three alignments.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let hex = secret.bytes().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let hex = hex(secret.as_bytes());
     let mut forms = vec![secret.into(), hex.to_uppercase().into(), hex.into()];
     for skip in 0..3 {
         let encoded = base64(&secret.as_bytes()[skip..]);
@@ -131,6 +131,14 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
         forms.push(encoded[..encoded.len() - 4].into());
     }
     forms
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Standard base64 of whole groups of three bytes. A canary has letters and digits only, and so has its URL-safe form.
@@ -176,6 +184,19 @@ fn the_search_finds_a_secret_in_every_form() {
 
 #[test]
 fn planted_secrets_are_nowhere_to_be_found() -> Result<()> {
+    plant_and_search(None)
+}
+
+#[test]
+fn nor_are_they_in_redis() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    // A dump that is compressed could hide one.
+    let redis = RedisServer::start_with(folder.path(), &["--rdbcompression", "no"])?;
+    plant_and_search(Some((&redis, folder.path())))
+}
+
+/// The store, and where it keeps its files; `None` is the embedded one.
+fn plant_and_search(redis: Option<(&RedisServer, &Path)>) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
@@ -188,7 +209,7 @@ fn planted_secrets_are_nowhere_to_be_found() -> Result<()> {
 
     let mut stage =
         Stage { folder: tempfile::tempdir()?, programs: programs()?, planted: BTreeMap::new(), said: Vec::new() };
-    let (variables, models) = prepare(&mut stage, &provider)?;
+    let (variables, models) = prepare(&mut stage, &provider, redis.map(|(redis, _)| redis.url()))?;
     let nexus = start(&stage, &variables)?;
     let keys = act(&mut stage, &nexus, &models)?;
     nexus.stop(PATIENCE)?;
@@ -205,11 +226,18 @@ fn planted_secrets_are_nowhere_to_be_found() -> Result<()> {
     for (place, secret) in stage.planted.iter().filter(|(place, _)| place.starts_with("model")) {
         ensure!(seen.contains(secret.as_str()), "the key of {place} never reached the provider");
     }
-    search(&stage)
+    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+    if let Some((redis, folder)) = redis {
+        redis.cli(&["SAVE"])?;
+        files(folder, &mut found)?;
+        let dump = found.iter().find(|(path, _)| path.ends_with("dump.rdb")).context("Redis wrote no dump")?;
+        ensure!(contains(&dump.1, b"echo-desk"), "the dump of Redis was not searched");
+    }
+    search(&stage, found)
 }
 
 /// Plants what is there before the start, and writes the settings.
-fn prepare(stage: &mut Stage, provider: &str) -> Result<(Variables, Vec<String>)> {
+fn prepare(stage: &mut Stage, provider: &str, store: Option<String>) -> Result<(Variables, Vec<String>)> {
     let given = stage.path("given");
     create_dir_all(given.join("echo-desk"))?;
     let (mut variables, mut models, mut settings) = (Vec::new(), Vec::new(), "models:\n".to_owned());
@@ -230,6 +258,9 @@ fn prepare(stage: &mut Stage, provider: &str) -> Result<(Variables, Vec<String>)
         let variable = format!("NEXUS_SECRET_ECHO_DESK__TOKEN_{number}");
         variables.push((variable, stage.plant(format!("variable {number}"))));
         write(given.join(format!("echo-desk/hook-{number}")), stage.plant(format!("file {number}")))?;
+    }
+    if let Some(store) = store {
+        writeln!(settings, "store: {store}")?;
     }
     writeln!(settings, "secrets_dir: '{}'\nlog: {{ level: debug }}", given.display())?;
     write(stage.path("nexus.yaml"), settings)?;
@@ -274,6 +305,7 @@ fn act(stage: &mut Stage, nexus: &Program, models: &[String]) -> Result<Vec<Stri
     }
     stage.planted.insert("admin key".to_owned(), keys[0][21..85].to_owned());
     call_all(stage, nexus, &keys[1], models)?;
+    deliver(stage, &url, &keys[0])?;
     let shown: [&[&str]; 8] = [
         &["secret", "list"],
         &["secret", "list", "--app", "echo-desk", "--json"],
@@ -304,6 +336,34 @@ fn call_all(stage: &mut Stage, nexus: &Program, key: &str, models: &[String]) ->
     }
     for path in ["/metrics", "/openapi.json", "/v1/executions?limit=200"] {
         send(stage, "GET", &format!("{url}{path}"), key, "")?;
+    }
+    Ok(())
+}
+
+/// A signed request that calls an operation, and one whose signature is wrong.
+fn deliver(stage: &mut Stage, url: &str, key: &str) -> Result<()> {
+    let secret = stage.planted.get("file 0").context("the secret of the webhook")?;
+    let body = json!({ "text": "by a trigger" }).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
+    mac.update(body.as_bytes());
+    let signature = hex(&mac.finalize().into_bytes());
+    for (signature, status) in [(signature.as_str(), 202), ("00", 401)] {
+        let client: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut answer = client
+            .post(format!("{url}/v1/hooks/echo-desk/pushes"))
+            .header("x-hub-signature-256", format!("sha256={signature}"))
+            .header("x-github-delivery", "1")
+            .header("content-type", "application/json")
+            .send(&body)?;
+        let said = answer.body_mut().read_to_string()?;
+        ensure!(answer.status() == status, "a webhook: HTTP {}: {said}", answer.status());
+        stage.said.push(("a webhook".to_owned(), said));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !stage.said.last().is_some_and(|(_, text)| text.contains("\"pushes\"")) {
+        ensure!(Instant::now() < deadline, "the webhook's trigger called nothing");
+        sleep(Duration::from_millis(50));
+        send(stage, "GET", &format!("{url}/v1/executions?limit=200"), key, "")?;
     }
     Ok(())
 }
@@ -344,10 +404,12 @@ fn send(stage: &mut Stage, method: &str, url: &str, key: &str, body: &str) -> Re
     Ok(status)
 }
 
-fn search(stage: &Stage) -> Result<()> {
-    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+/// Looks for what was planted in `found`, which holds what a store outside of the data directory wrote, and in all else.
+fn search(stage: &Stage, mut found: Vec<(String, Vec<u8>)>) -> Result<()> {
+    let outside = !found.is_empty();
     files(&stage.path("data"), &mut found)?;
-    ensure!(found.iter().any(|(path, _)| path.ends_with("runtime.redb")), "the runtime file was not searched");
+    let embedded = found.iter().any(|(path, _)| path.ends_with("runtime.redb"));
+    ensure!(embedded || outside, "the runtime file was not searched");
     for number in 1..=2 {
         let log = read(stage.path(&format!("log-{number}.txt")))?;
         ensure!(log.len() > 1_000, "the log is nearly empty");
