@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use contract::Driver;
@@ -151,42 +151,6 @@ async fn what_has_expired_is_removed_from_the_file() {
     store.close().await.unwrap();
     let grown = std::fs::metadata(&driver.path).unwrap().len();
     assert!(grown <= size.max(40 << 20), "the space is used again: {size} → {grown}");
-}
-
-/// 64 writers share fsyncs: together they are much faster than one after the other.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn synced_writes_share_their_fsync() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(open(&folder.path().join("runtime.redb")));
-    let started = Instant::now();
-    for number in 0..50 {
-        store.write(set(format!("alone/{number}"), "x"), Durability::Synced).await.unwrap();
-    }
-    let alone = started.elapsed() / 50;
-    let started = Instant::now();
-    let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..64 {
-        let store = Arc::clone(&store);
-        writers.spawn(async move {
-            for number in 0..50 {
-                store.write(set(format!("many/{writer}/{number}"), "x"), Durability::Synced).await.unwrap();
-            }
-        });
-    }
-    writers.join_all().await;
-    let together = started.elapsed() / 3_200;
-    eprintln!("synced write: {alone:?} alone, {together:?} each among 64");
-    assert!(together < alone, "{together:?} each among 64, {alone:?} alone");
-    let started = Instant::now();
-    for number in 0..10_000 {
-        store.get(&key(format!("many/{}/{}", number % 64, number % 50))).await.unwrap().unwrap();
-    }
-    eprintln!("get: {:?}", started.elapsed() / 10_000);
-    let started = Instant::now();
-    for number in 0..2_000 {
-        store.write(set(format!("soon/{number}"), "x"), Durability::Soon).await.unwrap();
-    }
-    eprintln!("soon write: {:?}", started.elapsed() / 2_000);
 }
 
 /// What a change does, for the comparison with a map.

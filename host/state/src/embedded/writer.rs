@@ -159,3 +159,75 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use redb::{StorageBackend, backends::InMemoryBackend};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{embedded::tables, memory::ManualClock};
+
+    /// A file that counts its fsyncs.
+    #[derive(Debug, Default)]
+    struct Counting {
+        file: InMemoryBackend,
+        syncs: Arc<AtomicUsize>,
+    }
+
+    impl StorageBackend for Counting {
+        fn len(&self) -> Result<u64, io::Error> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            self.file.write(offset, data)
+        }
+    }
+
+    /// The fsyncs of a writer that finds so many synced changes waiting.
+    fn syncs(changes: usize) -> usize {
+        let file = Counting::default();
+        let syncs = Arc::clone(&file.syncs);
+        let database = Arc::new(Database::builder().create_with_backend(file).unwrap());
+        tables::create(&database).unwrap();
+        let places = Arc::new(Semaphore::new(changes));
+        let (sender, jobs) = sync_channel(changes);
+        let mut answers = Vec::new();
+        for number in 0..changes {
+            let (answer, answered) = oneshot::channel();
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            let key = number.to_be_bytes();
+            let change = move |tables: &mut Tables<'_>| tables.set(&key, b"x", u64::MAX);
+            sender.send(Job::new(Durability::Synced, place, change, answer)).unwrap();
+            answers.push(answered);
+        }
+        drop(sender);
+        let before = syncs.load(Ordering::Relaxed);
+        Writer { database, clock: Arc::new(ManualClock::default()), jobs, unsynced_since: None }.run().unwrap();
+        assert!(answers.into_iter().all(|mut answered| matches!(answered.try_recv(), Ok(Ok(())))));
+        syncs.load(Ordering::Relaxed) - before
+    }
+
+    #[test]
+    fn changes_that_wait_share_an_fsync() {
+        let alone = syncs(1);
+        assert!(alone > 0);
+        assert_eq!((syncs(64), syncs(GROUP + 1)), (alone, 2 * alone));
+    }
+}
