@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The longest that a server may take to answer, or a cluster to form.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a server may take to answer, or a cluster to form. A million executions take half a minute to be read.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a start is tried whose port somebody took meanwhile.
 const STARTS: usize = 5;
 /// How to get what is missing.

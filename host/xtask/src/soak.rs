@@ -20,6 +20,7 @@ Examples:
   cargo xtask soak               20 rounds
   cargo xtask soak --rounds 200  over night
   cargo xtask soak events        a million events, a hundred killed servers
+  cargo xtask soak events --redis   the same on a Redis that is killed a hundred times too
   cargo xtask soak kills         1,000 kills of the stores and of the server
   cargo xtask soak writers       16 writers of one file, 200 times each
   cargo xtask soak fsync         that a write is on the disk before it is acknowledged
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Publishes events while the server is killed again and again: none is lost, and each has its effect once.
+    /// Publishes events while the server, and its Redis, are killed again and again: none is lost, each has its effect once.
     Events(events::Arguments),
     /// Kills the stores, and the server under HTTP writes, and looks whether anything acknowledged is lost.
     Kills {

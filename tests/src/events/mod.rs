@@ -1,7 +1,9 @@
-//! Events while the server is killed again and again.
+//! Events while the server, and the Redis behind it, are killed again and again.
+
+mod report;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{copy, create_dir_all, read_to_string, remove_dir_all, write},
     path::{Path, PathBuf},
     sync::{
@@ -14,9 +16,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{Api, House, HouseOptions, Latency};
+pub use self::report::EventReport;
+use self::report::dead_letters;
+use crate::{Api, House, HouseOptions, Latency, RedisServer};
 
 const APP: &str = "till";
 /// Events in one request; also the most that Nexus takes.
@@ -25,8 +28,8 @@ const BATCH: usize = 100;
 const PUBLISHERS: usize = 4;
 /// Keys that events are kept in order by.
 const CUSTOMERS: usize = 997;
-/// The longest without any progress.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// The longest without any progress. A Redis that has much to read again takes its time.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The application: the component that is written by hand, called for each order.
 const TRIGGERS: &str = "  triggers:
@@ -46,37 +49,21 @@ pub struct EventSoak {
     pub kills: usize,
     /// Events among them that the operation does not take.
     pub poison: usize,
+    /// How often the Redis that keeps the state is killed (SIGKILL) meanwhile, and started again on what it had written
+    /// to its append-only file; `None`: the state is in the server's own file.
+    pub redis_kills: Option<usize>,
 }
 
-/// What was seen. That nothing was lost and nothing was done twice has been checked.
-#[derive(Debug, Clone)]
-pub struct EventReport {
-    /// Events that had their effect.
-    pub effects: usize,
-    /// Events that were put aside.
-    pub dead: usize,
-    /// Effects that needed a second delivery.
-    pub redelivered: usize,
-    /// Events in a second, from the first publication to the last effect.
-    pub per_second: f64,
-    /// From the first try to publish an event to the end of its call, in milliseconds: half were faster.
-    pub p50_ms: u64,
-    /// The same: 99 in 100 were faster.
-    pub p99_ms: u64,
-}
-
-impl EventReport {
-    /// For programs.
-    pub fn json(&self) -> Value {
-        json!({
-            "effects": self.effects, "dead": self.dead, "redelivered": self.redelivered,
-            "events_per_second": self.per_second, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
-        })
-    }
+/// What is killed next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kill {
+    Server,
+    Redis,
 }
 
 /// What publishers share.
-struct Shared {
+struct Shared<'a> {
+    say: &'a (dyn Fn(&str) + Sync),
     api: Mutex<Api>,
     next: AtomicUsize,
     published: AtomicUsize,
@@ -84,18 +71,24 @@ struct Shared {
     begun: Mutex<BTreeMap<usize, u64>>,
 }
 
-impl Shared {
+impl Shared<'_> {
     fn api(&self) -> Api {
         self.api.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl EventSoak {
-    /// Runs it in `folder`, which is emptied first. An error says what was lost, done twice, or not put aside.
-    pub fn run(&self, folder: &Path) -> Result<EventReport> {
+    /// Runs it in `folder`, which is emptied first, and tells `say` how far it is. An error says what was lost, done twice,
+    /// or not put aside.
+    pub fn run(&self, folder: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<EventReport> {
+        if folder.exists() {
+            remove_dir_all(folder).with_context(|| format!("{} cannot be emptied", folder.display()))?;
+        }
+        let mut redis = self.redis_kills.map(|_| RedisServer::start(&folder.join("redis"))).transpose()?;
+        let mut house = self.start(folder, redis.as_ref())?;
         let begin = Instant::now();
-        let mut house = self.start(folder)?;
         let shared = Shared {
+            say,
             api: Mutex::new(house.api.clone()),
             next: AtomicUsize::new(0),
             published: AtomicUsize::new(0),
@@ -103,23 +96,21 @@ impl EventSoak {
         };
         house = scope(|threads| -> Result<House> {
             let publishers: Vec<_> = (0..PUBLISHERS).map(|_| threads.spawn(|| self.publish(&shared))).collect();
-            let house = self.kill(house, &shared);
+            let house = self.kill(house, redis.as_mut(), &shared);
             for publisher in publishers {
                 publisher.join().map_err(|_| anyhow::anyhow!("a publisher broke off"))??;
             }
             house
         })?;
-        self.wait_until_done(&house.api)?;
+        self.wait_until_done(&house.api, say)?;
         let elapsed = begin.elapsed();
-        let report = self.check(&house.api, &shared, elapsed);
+        let first_tries = shared.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let report = self.check(&house.api, &first_tries, elapsed);
         house.stop()?;
         report
     }
 
-    fn start(&self, folder: &Path) -> Result<House> {
-        if folder.exists() {
-            remove_dir_all(folder).with_context(|| format!("{} cannot be emptied", folder.display()))?;
-        }
+    fn start(&self, folder: &Path, redis: Option<&RedisServer>) -> Result<House> {
         let (apps, recordings, data) = (folder.join("apps"), folder.join("recordings"), folder.join("data"));
         for folder in [&apps.join(APP).join("schemas"), &apps.join(APP).join("plugins"), &recordings, &data] {
             create_dir_all(folder)?;
@@ -137,6 +128,10 @@ impl EventSoak {
         let component = root.join("plugins/dist/order-total.wasm");
         copy(&component, apps.join(APP).join("plugins/order-total.wasm"))
             .with_context(|| format!("{} is not there; build it with `cargo xtask build`", component.display()))?;
+        let store = redis.map_or_else(|| "embedded".to_owned(), RedisServer::url);
+        let settings = format!(
+            "events: {{ lease_ms: 1000, retry_ms: 20, parallel: 64 }}\nlog: {{ level: warn }}\nstore: {store}\n"
+        );
         let options = HouseOptions {
             programs: self.programs.clone(),
             apps: Some(apps.clone()),
@@ -146,24 +141,40 @@ impl EventSoak {
             seed: 7,
             strict_coder: false,
             missing: None,
-            settings: "events: { lease_ms: 1000, retry_ms: 20, parallel: 64 }\nlog: { level: warn }\n".to_owned(),
+            settings,
             cores: None,
         };
         House::start(options, &data)
     }
 
-    /// Kills the server whenever another share of the events has been published.
-    fn kill(&self, mut house: House, shared: &Shared) -> Result<House> {
-        for kill in 1..=self.kills {
-            let share = self.events * kill / (self.kills + 1);
+    /// Kills server or Redis whenever another share of the events has been published.
+    fn kill(&self, mut house: House, mut redis: Option<&mut RedisServer>, shared: &Shared<'_>) -> Result<House> {
+        let kills = self.order_of_kills();
+        for (number, kill) in kills.iter().enumerate() {
+            let share = self.events * (number + 1) / (kills.len() + 1);
             progress("publishing", || Ok((shared.published.load(SeqCst), shared.published.load(SeqCst) >= share)))?;
-            house = house.crash()?;
-            *shared.api.lock().unwrap_or_else(PoisonError::into_inner) = house.api.clone();
+            let published = shared.published.load(SeqCst);
+            (shared.say)(&format!("kill {} of {}: {kill:?} ({published} published)", number + 1, kills.len()));
+            if let (Kill::Redis, Some(redis)) = (kill, &mut redis) {
+                redis.kill();
+                redis.restart()?;
+            } else {
+                house = house.crash()?;
+                *shared.api.lock().unwrap_or_else(PoisonError::into_inner) = house.api.clone();
+            }
         }
         Ok(house)
     }
 
-    fn publish(&self, shared: &Shared) -> Result<()> {
+    /// All kills, those of Redis spread evenly among those of the server.
+    fn order_of_kills(&self) -> Vec<Kill> {
+        let redis = self.redis_kills.unwrap_or(0);
+        let all = self.kills + redis;
+        let is_redis = |number: usize| (number + 1) * redis / all != number * redis / all;
+        (0..all).map(|number| if is_redis(number) { Kill::Redis } else { Kill::Server }).collect()
+    }
+
+    fn publish(&self, shared: &Shared<'_>) -> Result<()> {
         loop {
             let first = shared.next.fetch_add(BATCH, SeqCst);
             if first >= self.events {
@@ -177,7 +188,7 @@ impl EventSoak {
             }
             let events: Vec<Value> = numbers.map(|number| self.event(number)).collect();
             let deadline = Instant::now() + PATIENCE;
-            // The server may be gone, starting or full; an event that comes twice has its effect once.
+            // The server may be gone, starting, full or without its store; an event that comes twice has its effect once.
             loop {
                 match shared.api().publish(APP, &events) {
                     Ok(reply) if reply.status == 202 => break,
@@ -205,71 +216,19 @@ impl EventSoak {
         })
     }
 
-    fn wait_until_done(&self, api: &Api) -> Result<()> {
+    fn wait_until_done(&self, api: &Api, say: &dyn Fn(&str)) -> Result<()> {
         progress("working off", || {
-            let triggers = api.get(&format!("/v1/apps/{APP}/triggers"))?.success()?;
+            let triggers = api.get(&format!("/v1/apps/{APP}/triggers"))?;
+            if triggers.status == 503 {
+                // The store has just come back.
+                return Ok((usize::MAX, false));
+            }
+            let triggers = triggers.success()?;
             let waiting = triggers["triggers"][0]["waiting"].as_u64().context("the trigger says what waits")?;
             let dead = dead_letters(api)?.len();
+            say(&format!("{waiting} events wait, {dead} are put aside"));
             Ok((usize::try_from(waiting)? + (self.poison - dead.min(self.poison)), waiting == 0 && dead >= self.poison))
         })
-    }
-
-    fn check(&self, api: &Api, shared: &Shared, elapsed: Duration) -> Result<EventReport> {
-        let begun = shared.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut keys, mut numbers, mut took) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        let (mut redelivered, mut before) = (0, String::new());
-        loop {
-            let page = api.get(&format!("/v1/executions?app={APP}&limit=200{before}"))?.success()?;
-            for execution in page["executions"].as_array().context("executions are listed")? {
-                let cause = &execution["cause"];
-                ensure!(execution.get("error").is_none(), "an execution failed: {execution}");
-                ensure!(keys.insert(cause["idempotency_key"].to_string()), "an effect was had twice: {execution}");
-                let number: usize = cause["event_id"].as_str().unwrap_or_default().parse().context("a number")?;
-                numbers.insert(number);
-                redelivered += usize::from(cause["delivery"] != 1);
-                took.push(ended(execution)?.saturating_sub(begun.get(&number).copied().unwrap_or(0)));
-            }
-            match page["next"].as_str() {
-                Some(next) => before = format!("&before={next}"),
-                None => break,
-            }
-        }
-        let dead: BTreeSet<usize> = dead_letters(api)?;
-        let (poison, good): (BTreeSet<usize>, BTreeSet<usize>) = (0..self.events).partition(|n| self.is_poison(*n));
-        let lost: Vec<&usize> = good.difference(&numbers).take(10).collect();
-        ensure!(lost.is_empty(), "{} events were lost, among them {lost:?}", good.difference(&numbers).count());
-        ensure!(numbers == good, "poison had an effect");
-        ensure!(dead == poison, "{} of {} poison events were put aside", dead.len(), poison.len());
-        took.sort_unstable();
-        let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or(0);
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 events")]
-        let per_second = self.events as f64 / elapsed.as_secs_f64();
-        Ok(EventReport {
-            effects: numbers.len(),
-            dead: dead.len(),
-            redelivered,
-            per_second,
-            p50_ms: at(50),
-            p99_ms: at(99),
-        })
-    }
-}
-
-/// The numbers of the events that were put aside, each after five deliveries.
-fn dead_letters(api: &Api) -> Result<BTreeSet<usize>> {
-    let (mut found, mut after) = (BTreeSet::new(), String::new());
-    loop {
-        let page = api.get(&format!("/v1/apps/{APP}/dead-letters?limit=100{after}"))?.success()?;
-        for letter in page["dead_letters"].as_array().context("dead letters are listed")? {
-            // A server that was killed during the last delivery cannot say what went wrong.
-            let code = letter["code"].as_str().unwrap_or_default();
-            ensure!(letter["deliveries"] == 5 && ["invalid_input", "interrupted"].contains(&code), "{letter}");
-            found.insert(letter["event"]["id"].as_str().unwrap_or_default().parse()?);
-        }
-        match page["next"].as_str() {
-            Some(next) => after = format!("&after={next}"),
-            None => return Ok(found),
-        }
     }
 }
 
@@ -287,14 +246,6 @@ fn progress(what: &str, look: impl Fn() -> Result<(usize, bool)>) -> Result<()> 
         ensure!(since.elapsed() < PATIENCE, "{what} does not go on; the figure stands at {figure}");
         sleep(Duration::from_millis(50));
     }
-}
-
-/// When an execution ended, in milliseconds since 1970.
-fn ended(execution: &Value) -> Result<u64> {
-    let started = execution["started_at"].as_str().context("an execution says when it started")?;
-    let duration = execution["duration_us"].as_u64().context("an execution says how long it took")?;
-    let started = OffsetDateTime::parse(started, &Rfc3339)?.unix_timestamp_nanos() / 1_000_000;
-    Ok(u64::try_from(started)? + duration / 1_000)
 }
 
 fn millis() -> u64 {
