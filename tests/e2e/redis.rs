@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{Api, Fixture, House, Loss, RedisServer, Stage, Taste, outage};
+use nexus_tests::{Api, Certificates, Fixture, House, Loss, RedisServer, Stage, Taste, outage};
 use serde_json::json;
 
 const APP: &str = "scale-room";
@@ -63,6 +63,38 @@ fn a_redis_that_was_never_there_is_told_at_the_start() -> Result<()> {
     let told = start(folder.path(), &redis).err().context("a server started without its store")?;
     let told = format!("{told:#}");
     ensure!(told.contains(&redis.url()) && told.contains("start Redis there"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_redis_over_tls_is_used_if_its_authority_is_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let certificates = Certificates::make(&folder.path().join("certificates"))?;
+    let (redis, url) = RedisServer::start_tls(&folder.path().join("redis"), &certificates, false)?;
+    let stage = Stage::new(folder.path())?;
+    stage.add(&Fixture::new(APP, Taste::Opinion)?)?;
+    let start = |settings: &str| stage.start_with(settings, Some(stage.apps()));
+
+    let told = start(&format!("store: {url}\n")).err().context("a certificate of nobody's was taken")?;
+    let told = format!("{told:#}");
+    ensure!(told.contains("redis.ca") && told.contains(&url), "{told}");
+    let ca = format!("redis: {{ ca: {} }}\n", certificates.authority.display());
+    let told = start(&format!("store: {}\n{ca}", redis.url())).err().context("TLS was not asked for")?;
+    ensure!(format!("{told:#}").contains("rediss://"), "{told:#}");
+    let house = start(&format!("store: {url}\n{ca}"))?;
+    house.api.call(APP, "weigh", &nexus_tests::input("weigh", 3))?.success()?;
+    ensure!(!redis.cli(&["--scan", "--pattern", "nexus:*"])?.is_empty(), "the state is in this Redis");
+    house.stop()
+}
+
+#[test]
+fn sentinel_is_refused_by_name() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let stage = Stage::new(folder.path())?;
+    stage.add(&Fixture::new(APP, Taste::Opinion)?)?;
+    let told = stage.start_with("store: redis+sentinel://127.0.0.1:26379/primary\n", Some(stage.apps()));
+    let told = format!("{:#}", told.err().context("a Sentinel was taken")?);
+    ensure!(told.contains("Sentinel is not supported"), "{told}");
     Ok(())
 }
 

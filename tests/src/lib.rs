@@ -3,6 +3,7 @@
 //! The end-to-end tests, the demo and the benchmarks share it, so that what is shown is what is tested.
 
 mod api;
+mod certificates;
 mod events;
 mod fixture;
 mod house;
@@ -14,6 +15,7 @@ mod redis;
 mod stage;
 
 pub use api::{Api, Reply};
+pub use certificates::Certificates;
 pub use events::{EventReport, EventSoak};
 pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, copy_folder, input, source};
 pub use house::{Fallen, House, HouseOptions, Latency};

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::Certificates;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -54,6 +55,18 @@ impl RedisServer {
         }
         let log = std::fs::read_to_string(folder.join("redis.log")).unwrap_or_default();
         bail!("redis-server did not start ({last:?}); its log:\n{log}")
+    }
+
+    /// Starts a server that speaks TLS as well, with these certificates, and says on what port. It asks its clients for a
+    /// certificate if `mutual`.
+    pub fn start_tls(folder: &Path, certificates: &Certificates, mutual: bool) -> Result<(Self, String)> {
+        let port = free_port()?.to_string();
+        let text = |path: &Path| path.display().to_string();
+        let (certificate, key) = (text(&certificates.certificate), text(&certificates.key));
+        let (authority, auth) = (text(&certificates.authority), if mutual { "yes" } else { "no" });
+        let options = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let options = [&options[..], &["--tls-ca-cert-file", &authority, "--tls-auth-clients", auth]].concat();
+        Ok((Self::start_with(folder, &options)?, format!("rediss://127.0.0.1:{port}")))
     }
 
     /// As `redis://127.0.0.1:6379`.

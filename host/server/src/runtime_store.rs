@@ -1,9 +1,9 @@
 //! The runtime store that the settings choose.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use nexus_model::{Quota, RuntimeStore, StoreError};
-use nexus_state::{EmbeddedStore, OpenError, RedisAddress, RedisConfig, RedisStore, SystemClock};
+use nexus_state::{EmbeddedStore, OpenError, RedisAddress, RedisConfig, RedisStore, RedisTls, SystemClock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     environment::Environment,
     model_keys::resolve,
     secrets::AllSecrets,
-    settings::{Settings, StoreSettings},
+    settings::{RedisSettings, Settings, StoreSettings},
     start_error::StartError,
 };
 
@@ -80,10 +80,22 @@ pub(crate) async fn redis(
         let password = resolve(reference, environment, &secrets);
         config.password = Some(password.ok_or_else(|| StartError::StorePassword(reference.to_string()))?);
     }
+    config.tls = tls(&settings.redis)?;
     config.in_flight = settings.redis.in_flight;
     config.deadline = settings.redis.deadline;
     config.quota = quota(settings);
     Ok(RedisStore::open(config, tasks, cancel.clone()).await?)
+}
+
+/// What is trusted and shown over TLS. Blocks for a moment.
+fn tls(redis: &RedisSettings) -> Result<RedisTls, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::StoreFile { path: path.clone(), source });
+    let identity = match (&redis.certificate, &redis.key) {
+        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?.into())),
+        _ => None,
+    };
+    Ok(RedisTls { authorities: redis.ca.as_ref().map(read).transpose()?, identity })
 }
 
 fn quota(settings: &Settings) -> Quota {

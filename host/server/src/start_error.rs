@@ -34,6 +34,15 @@ pub enum StartError {
     /// The password of the store.
     #[error("the store's password is not there: `redis.password` names {0}")]
     StorePassword(String),
+    /// A file for TLS with the store.
+    #[error("`{}`, which the settings of `redis` name, cannot be read", .path.display())]
+    StoreFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The models.
     #[error(transparent)]
     Models(#[from] nexus_llm::LlmError),

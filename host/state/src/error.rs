@@ -58,6 +58,17 @@ pub enum OpenError {
         /// What happened.
         reason: String,
     },
+    /// Its certificate is of no authority that is trusted, or not for this host.
+    #[error(
+        "the certificate of `{address}` is not accepted ({reason}): it must name that host and be signed by an authority that \
+         the system trusts, or by one in the file that `redis.ca` names, as `redis: {{ ca: /etc/redis/ca.pem }}`"
+    )]
+    Untrusted {
+        /// Where.
+        address: String,
+        /// What was wrong.
+        reason: String,
+    },
     /// A Redis that lacks what is used.
     #[error("`{address}` is a Redis of version {version}, and 7 or later is needed: upgrade it, or change `store`")]
     TooOld {

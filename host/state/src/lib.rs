@@ -18,4 +18,4 @@ pub use clock::{Clock, SystemClock};
 pub use embedded::EmbeddedStore;
 pub use error::OpenError;
 pub use git::{GitDefinitions, GitRemote, RemoteConfig, RemoteUrlError};
-pub use redis::{AddressError, RedisAddress, RedisConfig, RedisServerInfo, RedisStore};
+pub use redis::{AddressError, RedisAddress, RedisConfig, RedisServerInfo, RedisStore, RedisTls};

@@ -15,7 +15,7 @@ use nexus_model::{
     Batch, ConsumerGroup, Delivery, Durability, Entry, Key, PendingEntry, Quota, RuntimeStore, StoreError, StreamStart,
 };
 use redis::Cmd;
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::address::{AddressError, RedisAddress};
@@ -28,6 +28,15 @@ use crate::{OpenError, waiters::Waiters};
 /// The oldest version that has all that is used.
 const OLDEST: u32 = 7;
 
+/// What is trusted and shown where a Redis is reached over TLS, as PEM.
+#[derive(Debug, Clone, Default)]
+pub struct RedisTls {
+    /// The authorities that are trusted, in place of the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// This host's own certificate and its private key, for a Redis that asks for them.
+    pub identity: Option<(Vec<u8>, SecretSlice<u8>)>,
+}
+
 /// How a Redis is used.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
@@ -35,6 +44,8 @@ pub struct RedisConfig {
     pub address: RedisAddress,
     /// What it asks for.
     pub password: Option<SecretString>,
+    /// For an address over TLS.
+    pub tls: RedisTls,
     /// Commands in flight at one time; more wait.
     pub in_flight: usize,
     /// How long a command may take, the wait for its place included.
@@ -46,7 +57,14 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// The defaults: 256 commands in flight, a second for each.
     pub fn new(address: RedisAddress) -> Self {
-        Self { address, password: None, in_flight: 256, deadline: Duration::from_secs(1), quota: Quota::default() }
+        Self {
+            address,
+            password: None,
+            tls: RedisTls::default(),
+            in_flight: 256,
+            deadline: Duration::from_secs(1),
+            quota: Quota::default(),
+        }
     }
 }
 
@@ -88,9 +106,7 @@ impl RedisStore {
     /// Connects, and starts the task that connects again, on `tasks`; it ends with `cancel`, or when the store is closed.
     pub async fn open(config: RedisConfig, tasks: &TaskTracker, cancel: CancellationToken) -> Result<Self, OpenError> {
         let (address, quota) = (config.address.to_string(), config.quota);
-        let unreachable =
-            |error: redis::RedisError| OpenError::Unreachable { address: address.clone(), reason: error.to_string() };
-        let link = Arc::new(Link::open(config).await.map_err(unreachable)?);
+        let link = Arc::new(Link::open(config).await.map_err(|error| refused(&address, &error))?);
         let mut store = Self {
             link: Arc::clone(&link),
             scripts: Scripts::new(),
@@ -149,6 +165,17 @@ impl RedisStore {
 impl Drop for RedisStore {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Why there is no connection.
+fn refused(address: &str, error: &redis::RedisError) -> OpenError {
+    let (address, reason) = (address.to_owned(), error.to_string());
+    // The TLS library's own words, which come through as text only.
+    if reason.contains("invalid peer certificate") {
+        OpenError::Untrusted { address, reason }
+    } else {
+        OpenError::Unreachable { address, reason }
     }
 }
 

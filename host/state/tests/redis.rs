@@ -12,8 +12,8 @@ use std::{
 
 use contract::Driver;
 use nexus_model::{AppName, Durability, Key, RuntimeStore, StoreError, Write};
-use nexus_state::{OpenError, RedisConfig, RedisStore};
-use nexus_tests::{RedisCluster, RedisServer};
+use nexus_state::{OpenError, RedisConfig, RedisStore, RedisTls};
+use nexus_tests::{Certificates, RedisCluster, RedisServer};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Longer than anything takes, however slow the machine.
@@ -181,6 +181,44 @@ async fn a_lost_node_takes_its_applications_only() {
     node.restart().unwrap();
     until_back(&store, &of("one")).await;
     assert_eq!(store.get(&of("one")).await.unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+/// Over TLS: a certificate of an authority that is named is taken, one of any other is refused, before anything is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_reaches_a_server_whose_authority_is_known_and_no_other() {
+    let (_folder, path) = folder();
+    let ours = Certificates::make(&path.join("ours")).unwrap();
+    let others = Certificates::make(&path.join("others")).unwrap();
+    let trusting = |url: &str, certificates: &Certificates| {
+        let tls = RedisTls { authorities: Some(std::fs::read(&certificates.authority).unwrap()), identity: None };
+        RedisConfig { tls, ..config(url, LONG) }
+    };
+    let open = async |config| RedisStore::open(config, &TaskTracker::new(), CancellationToken::new()).await;
+
+    let (mut server, url) = RedisServer::start_tls(&path.join("redis"), &ours, false).unwrap();
+    let store = open(trusting(&url, &ours)).await.unwrap();
+    put(&store, key("a"), "1").await.unwrap();
+    server.kill();
+    assert!(matches!(store.get(&key("a")).await, Err(StoreError::Unavailable(_))));
+    server.restart().unwrap();
+    until_back(&store, &key("a")).await;
+    assert_eq!(store.get(&key("a")).await.unwrap().as_deref(), Some(&b"1"[..]));
+    for untrusting in
+        [config(&url, LONG), trusting(&url, &others), trusting(&url.replace("127.0.0.1", "localhost"), &ours)]
+    {
+        let error = open(untrusting).await.unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, OpenError::Untrusted { .. }) && told.contains("redis.ca"), "{told}");
+    }
+
+    let (_mutual, url) = RedisServer::start_tls(&path.join("mutual"), &ours, true).unwrap();
+    let error = open(trusting(&url, &ours)).await.unwrap_err().to_string();
+    assert!(error.contains("ertificate"), "{error}");
+    let mut config = trusting(&url, &ours);
+    let own = (std::fs::read(&ours.certificate).unwrap(), std::fs::read(&ours.key).unwrap().into());
+    config.tls.identity = Some(own);
+    assert!(!format!("{config:?}").contains("PRIVATE"));
+    open(config).await.unwrap().ping().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Where runtime state is kept.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use nexus_llm::KeyReference;
 use nexus_state::{AddressError, RedisAddress};
@@ -61,6 +61,12 @@ impl<'de> Deserialize<'de> for StoreSettings {
 pub struct RedisSettings {
     /// Where its password is.
     pub password: Option<KeyReference>,
+    /// A PEM file of the authorities that are trusted over TLS, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// A PEM file of this host's own certificate, for a Redis that asks for one.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file of that certificate's private key.
+    pub key: Option<PathBuf>,
     /// Commands in flight at one time; more wait.
     pub in_flight: usize,
     /// How long a command may take, the wait for its place included.
@@ -70,13 +76,29 @@ pub struct RedisSettings {
 
 impl Default for RedisSettings {
     fn default() -> Self {
-        Self { password: None, in_flight: 256, deadline: Duration::from_secs(1) }
+        Self {
+            password: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            in_flight: 256,
+            deadline: Duration::from_secs(1),
+        }
     }
 }
 
 /// What is wrong with where state is to be kept.
-pub(super) fn faults(store: &StoreSettings, redis: &RedisSettings) -> [(bool, &'static str); 3] {
+pub(super) fn faults(store: &StoreSettings, redis: &RedisSettings) -> [(bool, &'static str); 5] {
+    let plain = matches!(store, StoreSettings::Redis(address) if !address.is_tls());
     [
+        (
+            plain && (redis.ca.is_some() || redis.certificate.is_some() || redis.key.is_some()),
+            "`redis.ca`, `redis.certificate` and `redis.key` are for an address over TLS: write `store: rediss://…`",
+        ),
+        (
+            redis.certificate.is_some() != redis.key.is_some(),
+            "`redis.certificate` and `redis.key` belong together: name both files or none",
+        ),
         (
             *store == StoreSettings::WithPassword,
             "`store` holds a password, which would be shown with the settings: take it out, and name where it is as \

@@ -18,6 +18,7 @@ pub struct RedisAddress {
     text: String,
     nodes: Vec<String>,
     is_cluster: bool,
+    is_tls: bool,
 }
 
 /// An address that is none.
@@ -29,6 +30,12 @@ pub enum AddressError {
          `redis+cluster://HOST:PORT,HOST:PORT` for a cluster"
     )]
     Scheme,
+    /// Redis Sentinel.
+    #[error(
+        "Redis Sentinel is not supported: write `redis://HOST:PORT` with a name that always leads to the present primary, or \
+         use a cluster (`redis+cluster://…`), which fails over by itself"
+    )]
+    Sentinel,
     /// A password does not belong where settings are shown.
     #[error(
         "the address holds a password: take it out, and name where it is as `redis: {{ password: {{ env: REDIS_PASSWORD \
@@ -55,6 +62,11 @@ impl RedisAddress {
         self.is_cluster
     }
 
+    /// Whether it is reached over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// The nodes with the password that the server asks for.
     pub(super) fn nodes(&self, password: Option<&SecretString>) -> Result<Vec<ConnectionInfo>, redis::RedisError> {
         let with_password = |node: &String| {
@@ -76,6 +88,7 @@ impl FromStr for RedisAddress {
             "redis" | "rediss" => (scheme, false),
             "redis+cluster" => ("redis", true),
             "rediss+cluster" => ("rediss", true),
+            sentinel if sentinel.ends_with("sentinel") => return Err(AddressError::Sentinel),
             _ => return Err(AddressError::Scheme),
         };
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
@@ -95,7 +108,8 @@ impl FromStr for RedisAddress {
         }
         let user = if user.is_empty() { String::new() } else { format!("{user}@") };
         let node = |host: &&str| node(scheme, &user, host, database);
-        Ok(Self { text: text.to_owned(), nodes: hosts.iter().map(node).collect::<Result<_, _>>()?, is_cluster })
+        let nodes = hosts.iter().map(node).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.to_owned(), nodes, is_cluster, is_tls: scheme == "rediss" })
     }
 }
 
@@ -146,6 +160,7 @@ mod tests {
             let address: RedisAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
             assert_eq!(address.is_cluster(), text.contains("cluster"));
+            assert_eq!(address.is_tls(), text.starts_with("rediss"));
             assert_eq!(address.nodes(Some(&"secret".into())).unwrap().len(), expected.len());
         }
     }
@@ -155,6 +170,8 @@ mod tests {
         for (text, expected) in [
             ("localhost:6379", AddressError::Scheme),
             ("http://localhost", AddressError::Scheme),
+            ("redis+sentinel://localhost:26379/primary", AddressError::Sentinel),
+            ("rediss+sentinel://localhost", AddressError::Sentinel),
             ("redis://:secret@localhost", AddressError::Password),
             ("redis://", AddressError::Node(String::new())),
             ("redis://host:port", AddressError::Node("host:port".to_owned())),

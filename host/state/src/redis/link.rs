@@ -9,9 +9,11 @@ use std::{
 
 use nexus_model::StoreError;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind,
-    aio::MultiplexedConnection, cluster::ClusterClient, cluster_async::ClusterConnection,
+    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult,
+    ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, cluster::ClusterClient,
+    cluster_async::ClusterConnection,
 };
+use secrecy::ExposeSecret;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, sleep, timeout, timeout_at},
@@ -19,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RedisConfig,
+    RedisConfig, RedisTls,
     backoff::Backoff,
     scripts::{Invocation, Script},
 };
@@ -42,20 +44,27 @@ pub(super) enum Connection {
 impl Connection {
     async fn open(config: &RedisConfig) -> RedisResult<Self> {
         let mut nodes = config.address.nodes(config.password.as_ref())?;
+        let certificates = config.address.is_tls().then(|| certificates(&config.tls));
         if config.address.is_cluster() {
             // What has been sent is not sent again: an increment would count twice.
-            let client = ClusterClient::builder(nodes)
+            let mut client = ClusterClient::builder(nodes)
                 .retries(0)
                 .connection_timeout(config.deadline)
-                .response_timeout(config.deadline)
-                .build()?;
-            return Ok(Self::Cluster(client.get_async_connection().await?));
+                .response_timeout(config.deadline);
+            if let Some(certificates) = certificates {
+                client = client.certs(certificates);
+            }
+            return Ok(Self::Cluster(client.build()?.get_async_connection().await?));
         }
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.deadline))
             .set_response_timeout(Some(config.deadline));
         let node = nodes.pop().ok_or((ErrorKind::InvalidClientConfig, "no node"))?;
-        Ok(Self::Single(Client::open(node)?.get_multiplexed_async_connection_with_config(&settings).await?))
+        let client = match certificates {
+            Some(certificates) => Client::build_with_tls(node, certificates)?,
+            None => Client::open(node)?,
+        };
+        Ok(Self::Single(client.get_multiplexed_async_connection_with_config(&settings).await?))
     }
 
     pub(super) async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
@@ -260,6 +269,17 @@ impl Link {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn certificates(tls: &RedisTls) -> TlsCertificates {
+    let identity = tls.identity.as_ref();
+    TlsCertificates {
+        client_tls: identity.map(|(certificate, key)| ClientTlsConfig {
+            client_cert: certificate.clone(),
+            client_key: key.expose_secret().to_vec(),
+        }),
+        root_cert: tls.authorities.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `redis-server` and `redis-cli`, for the tests and proofs of the store in Redis.
+//! `redis-server`, `redis-cli` and `openssl`, for the tests and proofs of the store in Redis.
 
 use std::process::Command;
 
@@ -12,9 +12,14 @@ const PACKAGE: &str = "redis-server";
 /// The oldest version that the tests take.
 const OLDEST: u32 = 7;
 
-/// Makes sure that a Redis of version 7 or later is there. On Debian it is installed where it is missing; the service that
+/// Makes sure that a Redis of version 7 or later is there, and `openssl`, which makes certificates for it. On Debian they are installed where they are missing; the service that
 /// comes with the package is not left running.
 pub(crate) fn ensure() -> Result<()> {
+    if said(Command::new("openssl").arg("version")).is_none() {
+        out::step("setup", "installing Debian's openssl: the store in Redis is tested over TLS");
+        let mend = "install OpenSSL 3, so that `openssl` is found";
+        debian::install(&["openssl".to_owned()]).context(mend)?;
+    }
     if let Some(version) = version() {
         if version < OLDEST {
             bail!("redis-server is of version {version}, and the tests need {OLDEST} or later: upgrade it");
