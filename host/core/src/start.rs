@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, RuntimeStore, StoreError};
-use nexus_signals::{EventBus, EventsConfig, MetricCollector};
+use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, OperationRef, RuntimeStore, StoreError};
+use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -237,6 +237,16 @@ impl Core {
             return Err(NotReady::Stopping);
         }
         self.parts.runtime.ping().await.map_err(|error| NotReady::Store(error.to_string()))
+    }
+
+    /// An operation's minutes from the minute `from` on, over all hosts on the store.
+    pub async fn windows(
+        &self,
+        operation: &OperationRef,
+        from: u64,
+        now: OffsetDateTime,
+    ) -> Result<Vec<Window>, StoreError> {
+        self.parts.metrics.windows_of_all(self.parts.runtime.as_ref(), operation, from, now).await
     }
 
     /// Writes down what is still in memory. To be called after the last request.

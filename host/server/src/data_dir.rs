@@ -1,4 +1,4 @@
-//! The data directory: who has it, and the master key in it.
+//! The data directory: who has it, and the master key and the replica's name in it.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -77,6 +77,25 @@ impl DataDir {
         Ok(MasterKey::from_bytes(key))
     }
 
+    /// This server's name among those that share its store, made at the first start.
+    pub(crate) fn replica(&self) -> Result<String, DataDirError> {
+        let path = self.join("replica");
+        match std::fs::read_to_string(&path) {
+            Ok(name) if name.len() == REPLICA_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                return Ok(name);
+            }
+            // One that is none is made anew.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(DataDirError::Io { path, source }),
+        }
+        let mut name = [0; REPLICA_DIGITS / 2];
+        rand::rng().fill_bytes(&mut name);
+        let name = hex::encode(name);
+        write_secret(&path, name.as_bytes())?;
+        Ok(name)
+    }
+
     /// Leaves the first key where only the owner finds it, and says where.
     pub(crate) fn keep_admin_key(&self, key: &str) -> Result<PathBuf, DataDirError> {
         let path = self.join(ADMIN_KEY_FILE);
@@ -84,6 +103,9 @@ impl DataDir {
         Ok(path)
     }
 }
+
+/// Digits of a replica's name.
+const REPLICA_DIGITS: usize = 16;
 
 /// The file of the first key, within the data directory.
 pub(crate) const ADMIN_KEY_FILE: &str = "admin-key";
@@ -164,6 +186,17 @@ mod tests {
         assert_eq!(data.master_key(path.to_str()).unwrap().derive("x"), key);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
         assert!(matches!(data.master_key(None), Err(DataDirError::Exposed(_))));
+    }
+
+    #[test]
+    fn a_replica_keeps_its_name() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (one, other) = (DataDir::open(one.path()).unwrap(), DataDir::open(other.path()).unwrap());
+        let name = one.replica().unwrap();
+        assert_eq!(one.replica().unwrap(), name);
+        assert_ne!(other.replica().unwrap(), name);
+        std::fs::write(one.join("replica"), "../x").unwrap();
+        assert_ne!(one.replica().unwrap(), name);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Server {
         let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let store = OpenStore::open(&settings, &data, &surroundings.environment, (&tasks, &cancel)).await?;
-        let metrics = Arc::new(MetricCollector::new());
+        let metrics = Arc::new(MetricCollector::of_replica(data.replica()?));
         let log = log(&settings, &data, surroundings.log.take(), &metrics, &tasks)?;
         let base = Base { settings, data, store, metrics, log, tasks, cancel };
         match base.build(&master, surroundings).await {

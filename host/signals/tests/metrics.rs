@@ -111,6 +111,36 @@ async fn totals_and_windows_survive_a_restart() {
     assert_eq!(last.snapshots(), after.snapshots());
 }
 
+#[tokio::test]
+async fn replicas_on_one_store_keep_their_own_counts_and_are_added_up() {
+    let (store, classify) = (MemoryRuntime::default(), operation("classify"));
+    let replicas = ["a", "b"].map(MetricCollector::of_replica);
+    for (collector, times) in replicas.iter().zip([1, 2]) {
+        for _ in 0..times {
+            record(collector, "classify");
+            record(collector, "classify-more");
+        }
+        collector.flush(&store, NOW - Duration::minutes(1)).await.unwrap();
+        record(collector, "classify");
+        collector.flush(&store, NOW).await.unwrap();
+    }
+    let calls = |windows: Vec<nexus_signals::Window>| windows.iter().map(|w| w.calls.component).collect::<Vec<_>>();
+    let minute = u64::try_from(NOW.unix_timestamp() / 60).unwrap();
+    for collector in &replicas {
+        let all = collector.windows_of_all(&store, &classify, minute - 1, NOW).await.unwrap();
+        assert_eq!(calls(all), [9, 6]);
+        let last = collector.windows_of_all(&store, &classify, minute, NOW).await.unwrap();
+        assert_eq!(calls(last), [6]);
+    }
+    for (name, before) in ["a", "b"].into_iter().zip(&replicas) {
+        let after = MetricCollector::of_replica(name);
+        after.restore(&store).await.unwrap();
+        assert_eq!(after.snapshots(), before.snapshots(), "each goes on with its own");
+        assert_eq!(after.windows(&classify, NOW), before.windows(&classify, NOW));
+    }
+    assert!(replicas[0].windows_of_all(&Broken, &classify, minute, NOW).await.is_err());
+}
+
 /// A store that is out of reach.
 struct Broken;
 

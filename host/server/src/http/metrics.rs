@@ -99,7 +99,7 @@ pub(crate) struct Query {
 
 /// Asks for metrics of the last day
 ///
-/// A day is kept, minute by minute, also over a restart. Quantiles are exact to 1/16 also over long steps. An answer has at most
+/// A day is kept, minute by minute, also over a restart. Hosts that share a store are added up. Quantiles are exact to 1/16 also over long steps. An answer has at most
 /// 20,000 points.
 #[utoipa::path(
     get, path = "/v1/metrics/query", tag = "metrics", operation_id = "query_metrics",
@@ -129,8 +129,11 @@ pub(crate) async fn query(
             && app.as_ref().is_none_or(|app| *app == reference.app)
             && operation.as_ref().is_none_or(|operation| *operation == reference.operation)
     });
-    let windows: Vec<_> =
-        operations.map(|reference| (reference.clone(), api.metrics.windows(&reference, now))).collect();
+    let mut windows = Vec::new();
+    for reference in operations {
+        let found = api.core.windows(&reference, span.from, now).await?;
+        windows.push((reference, found));
+    }
     let found = series(&windows, &metrics, span).map_err(|error| error::invalid_parameter(error.to_string()))?;
     Ok(Json(MetricList {
         from: span.from * MINUTE,
