@@ -73,8 +73,18 @@ pub struct House {
 impl House {
     /// Starts both; the server keeps its data, its settings and its log in `data`.
     pub fn start(options: HouseOptions, data: &Path) -> Result<Self> {
+        Self::start_asking(None, options, data)
+    }
+
+    /// The same, but the server asks its models where `other` does, so that both serve one version of each operation.
+    pub fn start_beside(other: &Self, options: HouseOptions, data: &Path) -> Result<Self> {
+        Self::start_asking(Some(other.replay.said("listening")?), options, data)
+    }
+
+    fn start_asking(models: Option<&str>, options: HouseOptions, data: &Path) -> Result<Self> {
         let replay = start_replay(&options, data)?;
-        write(data.join("nexus.yaml"), settings(replay.said("listening")?, &options.settings))?;
+        let models = models.map_or_else(|| replay.said("listening"), Ok)?;
+        write(data.join("nexus.yaml"), settings(models, &options.settings))?;
         let nexus = start_nexus(&options, data)?;
         let key = admin_key(&nexus)?;
         let api = Api::new(nexus.said("listening")?, Some(&key));

@@ -42,7 +42,16 @@ impl Stage {
 
     /// Starts server and replay with these settings.
     pub fn start_with(&self, settings: &str, apps: Option<PathBuf>) -> Result<House> {
-        let options = HouseOptions {
+        House::start(self.options(settings, apps)?, &self.folder.join("data"))
+    }
+
+    /// Starts a server with these settings that has no applications of its own and asks its models where `other` does.
+    pub fn start_beside(&self, other: &House, settings: &str) -> Result<House> {
+        House::start_beside(other, self.options(settings, None)?, &self.folder.join("data"))
+    }
+
+    fn options(&self, settings: &str, apps: Option<PathBuf>) -> Result<HouseOptions> {
+        Ok(HouseOptions {
             programs: programs()?,
             apps,
             replayed: self.apps(),
@@ -53,8 +62,7 @@ impl Stage {
             missing: None,
             settings: settings.to_owned(),
             cores: None,
-        };
-        House::start(options, &self.folder.join("data"))
+        })
     }
 }
 

@@ -7,9 +7,11 @@
 mod audit;
 mod audit_log;
 mod budget;
+mod changes;
 mod events;
 mod executions;
 mod keys;
+mod lease;
 mod memory;
 mod oracle;
 mod permissions;

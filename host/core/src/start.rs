@@ -11,6 +11,7 @@ use crate::{
     audit::Auditor,
     audit_log::AuditLog,
     budget::Budgets,
+    changes::{Changes, Topic},
     events::{EventParts, Events, SecretLookup},
     executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
@@ -170,7 +171,7 @@ impl Core {
             Arc::clone(parts.metrics.host()),
         ));
         let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets));
-        oracle.restore().await;
+        oracle.adopt_all().await;
         let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions, &budgets));
         events.start_triggers(&router, &executions);
         let memory = Memory::start(Arc::clone(&parts.definitions), &parts.tracker, parts.cancel.clone());
@@ -194,6 +195,7 @@ impl Core {
 
     fn spawn_loops(&self, reload_every: Duration) {
         self.parts.tracker.spawn(Arc::clone(&self.oracle).watch());
+        self.parts.tracker.spawn(Arc::clone(&self.oracle).listen());
         self.audit_log.spawn(&self.parts.tracker, self.parts.cancel.clone());
         let (vault, cancel) = (Arc::clone(&self.vault), self.parts.cancel.clone());
         self.parts.tracker.spawn(async move {
@@ -220,6 +222,7 @@ impl Core {
                 }
             }
         });
+        self.parts.tracker.spawn(Arc::clone(&self.registry).listen(self.parts.cancel.clone()));
         self.parts.tracker.spawn(Arc::clone(&self.registry).keep_in_step(self.parts.cancel.clone()));
         let parts = self.parts.clone();
         self.parts.tracker.spawn(async move {
@@ -298,6 +301,7 @@ fn oracle(
         budgets: Arc::clone(budgets),
         components: Arc::clone(&parts.components),
         traces: Arc::clone(traces),
+        told: Changes::new(Arc::clone(&parts.runtime), Topic::Code),
         events: parts.events.clone(),
         tracker: parts.tracker.clone(),
         cancel: parts.cancel.clone(),

@@ -9,10 +9,9 @@ use std::{
 use nexus_definitions::Schedule;
 use nexus_model::{AppName, Key, OperationName, StoreError, Trigger, TriggerOn};
 use time::OffsetDateTime;
-use tokio_util::sync::CancellationToken;
 
 use super::{Events, consumer, deliver, effect::Effects, schedule::Clock};
-use crate::{executions::Executions, router::RequestRouter};
+use crate::{executions::Executions, lease::Lease, router::RequestRouter};
 
 /// Time between two looks at the definitions.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -76,7 +75,8 @@ impl Supervisor {
             for app in self.events.parts.registry.names() {
                 let triggers = self.triggers(&app);
                 if !triggers.is_empty() && self.claim(&app, &triggers) {
-                    let runner = Runner { app, triggers, supervisor: self.clone() };
+                    let lease = self.lease(&app);
+                    let runner = Runner { app, triggers, supervisor: self.clone(), lease };
                     self.events.parts.tracker.spawn(runner.run());
                 }
             }
@@ -92,6 +92,15 @@ impl Supervisor {
             router: Arc::clone(&self.router),
             executions: Arc::clone(&self.executions),
             running: Arc::clone(&self.running),
+        }
+    }
+
+    fn lease(&self, app: &AppName) -> Lease {
+        Lease {
+            runtime: Arc::clone(&self.events.parts.runtime),
+            key: Key::of_app(app, "lease", "triggers"),
+            holder: self.events.host.clone(),
+            lasts: Duration::from_millis(self.events.config.lease_ms.max(100)),
         }
     }
 
@@ -119,17 +128,18 @@ struct Runner {
     app: AppName,
     triggers: Vec<Trigger>,
     supervisor: Supervisor,
+    lease: Lease,
 }
 
 impl Runner {
     async fn run(self) {
         while self.is_current() {
-            match self.lease(None).await {
+            match self.lease.take().await {
                 Ok(true) => self.hold().await,
                 Ok(false) => {}
                 Err(error) => tracing::warn!(app = %self.app, %error, "triggers wait for the store"),
             }
-            if !crate::start::wait(self.renew_every(), &self.events().parts.cancel).await {
+            if !crate::start::wait(self.lease.renew_every(), &self.events().parts.cancel).await {
                 break;
             }
         }
@@ -142,22 +152,6 @@ impl Runner {
 
     fn is_current(&self) -> bool {
         !self.events().parts.cancel.is_cancelled() && self.supervisor.triggers(&self.app) == self.triggers
-    }
-
-    fn lease_for(&self) -> Duration {
-        Duration::from_millis(self.events().config.lease_ms.max(100))
-    }
-
-    fn renew_every(&self) -> Duration {
-        self.lease_for() / 4
-    }
-
-    /// Takes the lease (`held`: none) or keeps it; says whether this host has it now.
-    async fn lease(&self, held: Option<&str>) -> Result<bool, StoreError> {
-        let key = Key::of_app(&self.app, "lease", "triggers");
-        let mine = self.events().host.clone().into_bytes();
-        let expected = held.map(str::as_bytes);
-        self.events().parts.runtime.compare_and_set(&key, expected, mine, Some(self.lease_for())).await
     }
 
     /// Runs the triggers while this host has the lease and they are as they were.
@@ -176,36 +170,10 @@ impl Runner {
         }
         let clock = Clock::new(Arc::clone(self.events()), &self.app, &self.triggers);
         tasks.push(tracker.spawn(clock.run(stop.clone())));
-        self.keep(&stop).await;
+        self.lease.keep(|| self.is_current(), &stop).await;
         stop.cancel();
         // One that panicked has ended, too.
         futures::future::join_all(tasks).await;
-        self.give_back().await;
-    }
-
-    /// Keeps the lease until it is lost or not wanted any more. A store that does not answer costs it in the end.
-    async fn keep(&self, stop: &CancellationToken) {
-        let host = self.events().host.clone();
-        let mut until = tokio::time::Instant::now() + self.lease_for();
-        while self.is_current() && crate::start::wait(self.renew_every(), stop).await {
-            match self.lease(Some(&host)).await {
-                Ok(true) => until = tokio::time::Instant::now() + self.lease_for(),
-                Ok(false) => return,
-                Err(_) if tokio::time::Instant::now() < until => {}
-                Err(error) => {
-                    tracing::warn!(app = %self.app, %error, "triggers are let go");
-                    return;
-                }
-            }
-        }
-    }
-
-    /// So that another host need not wait for the lease's end.
-    async fn give_back(&self) {
-        let key = Key::of_app(&self.app, "lease", "triggers");
-        let mine = self.events().host.as_bytes();
-        let soon = Some(Duration::from_millis(1));
-        // If it fails, the lease ends by itself.
-        let _ = self.events().parts.runtime.compare_and_set(&key, Some(mine), mine.to_vec(), soon).await;
+        self.lease.give_back().await;
     }
 }

@@ -10,6 +10,7 @@ mod coder;
 mod compare;
 mod compile;
 mod decide;
+mod follow;
 mod record;
 mod split;
 
@@ -21,23 +22,33 @@ use std::{
 
 use nexus_model::{
     Agreement, CloudEvent, ComponentHost, ComponentKind, DefinitionError, DefinitionStore, Implementation, JitRecord,
-    JitState, OperationRef, OptimizeMode, RuntimeStore, StoreError,
+    JitState, Key, OperationRef, OptimizeMode, RuntimeStore, StoreError,
 };
 use nexus_signals::EventBus;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use self::{
     compile::{Compilation, Outcome},
     decide::{Step, decide},
+    follow::plus,
+    record::Kept,
 };
 use crate::{
     budget::Budgets,
+    changes::Changes,
+    lease::Lease,
     registry::{Active, ApplicationRegistry, OperationEntry},
     traces::TraceBook,
 };
+
+/// How long a host that ended while it had code written keeps others from it.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often what a compilation came to is put to a record that another host has changed meanwhile.
+const RACES: usize = 5;
 
 /// How the oracle works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,6 +140,9 @@ pub enum OracleError {
     /// The coder might have cost more than is left of the application's budget.
     #[error("no code was written: {0}")]
     OverBudget(String),
+    /// Another host on the same store decided something about it at the same time; nothing was changed here.
+    #[error("another host decided about {0} at the same moment")]
+    Raced(OperationRef),
     /// The host is stopping.
     #[error("the host is stopping")]
     Stopping,
@@ -151,6 +165,8 @@ pub(crate) struct OracleParts {
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) components: Arc<dyn ComponentHost>,
     pub(crate) traces: Arc<TraceBook>,
+    /// Tells hosts on the same store of what this one has decided.
+    pub(crate) told: Changes,
     pub(crate) events: EventBus,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -160,6 +176,8 @@ pub(crate) struct OracleParts {
 pub struct OptimizationOracle {
     parts: OracleParts,
     config: OracleConfig,
+    /// This host among others on the same store.
+    host: String,
     /// Operations that code is being written for.
     compiling: Mutex<HashSet<OperationRef>>,
     compilations: Arc<Semaphore>,
@@ -170,14 +188,22 @@ pub struct OptimizationOracle {
 impl OptimizationOracle {
     pub(crate) fn new(parts: OracleParts, config: OracleConfig) -> Self {
         let compilations = Arc::new(Semaphore::new(config.compilations.max(1)));
-        Self { parts, config, compiling: Mutex::default(), compilations, changes: tokio::sync::Mutex::default() }
+        Self {
+            parts,
+            config,
+            host: Uuid::now_v7().to_string(),
+            compiling: Mutex::default(),
+            compilations,
+            changes: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Where an operation stands; `None` when there is no such operation.
     pub async fn status(&self, operation: &OperationRef) -> Result<Option<JitStatus>, OracleError> {
         let Some(entry) = self.parts.registry.operation(operation) else { return Ok(None) };
-        let mut record = self.record(&entry).await?;
-        record.live = entry.code.live().get();
+        let mut record = self.record(&entry).await?.record;
+        // What this host has not told the others yet is known here.
+        record.live = plus(record.live, entry.code.live().peek());
         if not_compilable(&entry).is_some() {
             record.state = JitState::Off;
         } else if self.is_compiling(operation) {
@@ -194,7 +220,8 @@ impl OptimizationOracle {
         let entry = self.compilable(operation)?;
         let claim = self.claim(operation)?;
         let (oracle, task_entry) = (Arc::clone(self), Arc::clone(&entry));
-        let task = self.parts.tracker.spawn(async move { oracle.compile_claimed(&task_entry, claim).await });
+        let task =
+            self.parts.tracker.spawn(async move { oracle.compile_claimed(&task_entry, claim, Wanted::Now).await });
         task.await.map_err(|_| OracleError::Stopping)??;
         self.status(operation).await?.ok_or_else(|| OracleError::UnknownOperation(operation.clone()))
     }
@@ -204,12 +231,13 @@ impl OptimizationOracle {
         let entry = self.compilable(operation)?;
         {
             let _one = self.changes.lock().await;
-            let mut record = self.record(&entry).await?;
-            let (JitState::Ready | JitState::Demoted, Some(digest)) = (record.state, record.component.clone()) else {
+            let mut kept = self.record(&entry).await?;
+            let (JitState::Ready | JitState::Demoted, Some(digest)) = (kept.record.state, &kept.record.component)
+            else {
                 return Err(OracleError::NothingToPromote(operation.clone()));
             };
-            let active = self.ready(&entry, record.code, &digest).await?;
-            self.change(&entry, &mut record, JitState::Active).await?;
+            let active = self.ready(&entry, kept.record.code, digest).await?;
+            self.change(&entry, &mut kept, JitState::Active).await?;
             entry.code.swap(Some(active));
         }
         self.status(operation).await?.ok_or_else(|| OracleError::UnknownOperation(operation.clone()))
@@ -220,36 +248,14 @@ impl OptimizationOracle {
         let entry = self.compilable(operation)?;
         {
             let _one = self.changes.lock().await;
-            let mut record = self.record(&entry).await?;
-            if record.state != JitState::Active {
+            let mut kept = self.record(&entry).await?;
+            if kept.record.state != JitState::Active {
                 return Err(OracleError::NotActive(operation.clone()));
             }
             entry.code.swap(None);
-            record.live = entry.code.live().get();
-            self.change(&entry, &mut record, JitState::Demoted).await?;
+            self.change(&entry, &mut kept, JitState::Demoted).await?;
         }
         self.status(operation).await?.ok_or_else(|| OracleError::UnknownOperation(operation.clone()))
-    }
-
-    /// Puts code that was active before the host stopped back in front of the model.
-    pub(crate) async fn restore(&self) {
-        for entry in self.parts.registry.operations() {
-            if let Err(error) = self.restore_one(&entry).await {
-                tracing::error!(operation = %entry.reference, %error, "active code could not be restored; the model answers");
-            }
-        }
-    }
-
-    async fn restore_one(&self, entry: &OperationEntry) -> Result<(), OracleError> {
-        if not_compilable(entry).is_some() || entry.code.active().is_some() {
-            return Ok(());
-        }
-        let record = self.record(entry).await?;
-        let (JitState::Active, Some(digest)) = (record.state, &record.component) else { return Ok(()) };
-        let active = self.ready(entry, record.code, digest).await?;
-        entry.code.live().set(record.live);
-        entry.code.swap(Some(active));
-        Ok(())
     }
 
     /// Looks at every operation until the host stops.
@@ -274,21 +280,15 @@ impl OptimizationOracle {
             return Ok(());
         }
         // A definition that came back to an older version finds its code again.
-        self.restore_one(entry).await?;
-        let mut record = self.record(entry).await?;
-        let live = entry.code.live().get();
-        if record.state == JitState::Active && record.live != live {
-            let _one = self.changes.lock().await;
-            record = self.record(entry).await?;
-            record.live = live;
-            record::keep(self.parts.runtime.as_ref(), &entry.reference, &record).await?;
-        }
+        self.adopt(entry).await?;
+        self.keep_live(entry).await?;
+        let mut kept = self.record(entry).await?;
         let distinct = self.parts.traces.count(&entry.reference, &entry.version).await?;
-        match decide(&record, entry.operation.optimize, distinct) {
+        match decide(&kept.record, entry.operation.optimize, distinct) {
             Step::Wait => {}
             Step::Recommend => {
                 let _one = self.changes.lock().await;
-                self.change(entry, &mut record, JitState::Recommended).await?;
+                self.change(entry, &mut kept, JitState::Recommended).await?;
             }
             Step::Compile => self.compile_in_background(entry),
         }
@@ -299,13 +299,47 @@ impl OptimizationOracle {
         let Ok(claim) = self.claim(&entry.reference) else { return };
         let (oracle, entry) = (Arc::clone(self), Arc::clone(entry));
         self.parts.tracker.spawn(async move {
-            if let Err(error) = oracle.compile_claimed(&entry, claim).await {
-                tracing::warn!(operation = %entry.reference, %error, "code was not written");
+            match oracle.compile_claimed(&entry, claim, Wanted::IfDue).await {
+                // By another host.
+                Ok(()) | Err(OracleError::AlreadyCompiling(_)) => {}
+                Err(error) => tracing::warn!(operation = %entry.reference, %error, "code was not written"),
             }
         });
     }
 
-    async fn compile_claimed(&self, entry: &OperationEntry, _claim: Claim) -> Result<(), OracleError> {
+    /// Compiles while no other host on the store does the same. A host that goes on after it has lost its lease, since it
+    /// stood still, wastes a compilation and breaks nothing: records change by compare-and-set.
+    async fn compile_claimed(&self, entry: &OperationEntry, _claim: Claim, wanted: Wanted) -> Result<(), OracleError> {
+        let lease = Lease {
+            runtime: Arc::clone(&self.parts.runtime),
+            key: Key::of_app(&entry.reference.app, "lease", format!("compile:{}", entry.reference.operation)),
+            holder: self.host.clone(),
+            lasts: LEASE,
+        };
+        if !lease.take().await? {
+            return Err(OracleError::AlreadyCompiling(entry.reference.clone()));
+        }
+        let ended = self.parts.cancel.child_token();
+        let compiled = async {
+            let outcome = self.compile_leased(entry, wanted).await;
+            ended.cancel();
+            outcome
+        };
+        let (outcome, ()) = tokio::join!(compiled, lease.keep(|| true, &ended));
+        lease.give_back().await;
+        outcome
+    }
+
+    /// Whether code is to be written now. Another host may just have done so.
+    async fn is_due(&self, entry: &OperationEntry) -> Result<bool, OracleError> {
+        let distinct = self.parts.traces.count(&entry.reference, &entry.version).await?;
+        Ok(decide(&self.record(entry).await?.record, entry.operation.optimize, distinct) == Step::Compile)
+    }
+
+    async fn compile_leased(&self, entry: &OperationEntry, wanted: Wanted) -> Result<(), OracleError> {
+        if wanted == Wanted::IfDue && !self.is_due(entry).await? {
+            return Ok(());
+        }
         let cancelled = || OracleError::Stopping;
         let _permit = self.compilations.acquire().await.map_err(|_| cancelled())?;
         self.announce(entry, JitState::Compiling, None).await;
@@ -324,13 +358,13 @@ impl OptimizationOracle {
             outcome = compilation.run(traces) => outcome,
         };
         match outcome {
-            Ok(outcome) => self.settle(entry, outcome).await,
+            Ok(outcome) => self.settle(entry, &outcome).await,
             Err(refused) => {
                 // Nothing was learned about the code; try again when there is a little more to go by.
                 let _one = self.changes.lock().await;
-                let mut record = self.record(entry).await?;
-                record.needed_inputs = distinct + distinct.div_ceil(10).max(1);
-                self.change(entry, &mut record, JitState::Refused).await?;
+                let mut kept = self.record(entry).await?;
+                kept.record.needed_inputs = distinct + distinct.div_ceil(10).max(1);
+                self.refuse(entry, &mut kept).await?;
                 let over_budget = refused.reason == compile::OVER_BUDGET;
                 let why = if over_budget { OracleError::OverBudget } else { OracleError::Component };
                 Err(why(refused.detail))
@@ -338,46 +372,48 @@ impl OptimizationOracle {
         }
     }
 
-    /// Commits what a compilation came to, then lets it take effect.
-    async fn settle(&self, entry: &OperationEntry, outcome: Outcome) -> Result<(), OracleError> {
+    /// Commits what a compilation came to, then lets it take effect. What another host decides meanwhile is taken into
+    /// account.
+    async fn settle(&self, entry: &OperationEntry, outcome: &Outcome) -> Result<(), OracleError> {
         let _one = self.changes.lock().await;
+        for _ in 0..RACES {
+            match self.try_settle(entry, outcome).await {
+                Err(OracleError::Raced(_)) => {}
+                settled => return settled,
+            }
+        }
+        Err(OracleError::Raced(entry.reference.clone()))
+    }
+
+    async fn try_settle(&self, entry: &OperationEntry, outcome: &Outcome) -> Result<(), OracleError> {
         let current = self.parts.registry.operation(&entry.reference);
         if current.is_none_or(|current| current.version != entry.version) {
             return Err(OracleError::Outdated(entry.reference.clone()));
         }
-        let mut record = self.record(entry).await?;
+        let mut kept = self.record(entry).await?;
+        let record = &mut kept.record;
         record.code += 1;
         let Outcome { evidence, candidate, built } = outcome;
-        self.commit(entry, record.code, candidate.as_ref(), &evidence).await?;
-        if let Some(built) = &built {
-            let digest = built.component.digest();
-            record::keep_component(self.parts.runtime.as_ref(), &entry.reference, digest, built.bytes.clone()).await?;
-            record.component = Some(digest.to_owned());
-        }
-        let manual = entry.operation.optimize.mode == OptimizeMode::Recommend;
-        let state = match &built {
-            None => JitState::Refused,
-            Some(_) if manual => JitState::Ready,
-            Some(_) => JitState::Active,
-        };
-        if state == JitState::Refused {
-            // The next try needs twice the evidence. Code that answers already goes on answering.
+        self.commit(entry, record.code, candidate.as_ref(), evidence).await?;
+        record.evidence = Some(evidence.clone());
+        let Some(built) = built else {
+            // The next try needs twice the evidence.
             record.needed_inputs = record.needed_inputs.max(evidence.distinct_inputs).saturating_mul(2);
-        }
-        record.evidence = Some(evidence);
-        if state == JitState::Refused && entry.code.active().is_some() {
-            record::keep(self.parts.runtime.as_ref(), &entry.reference, &record).await?;
+            return self.refuse(entry, &mut kept).await;
+        };
+        let digest = built.component.digest();
+        record::keep_component(self.parts.runtime.as_ref(), &entry.reference, digest, built.bytes.clone()).await?;
+        record.component = Some(digest.to_owned());
+        if entry.operation.optimize.mode == OptimizeMode::Recommend {
+            self.change(entry, &mut kept, JitState::Ready).await?;
+            entry.code.swap(None);
             return Ok(());
         }
+        record.live = Agreement::default();
         let code = record.code;
-        if state == JitState::Active {
-            record.live = Agreement::default();
-        }
-        self.change(entry, &mut record, state).await?;
-        if let (JitState::Active, Some(built)) = (state, built) {
-            entry.code.live().set(Agreement::default());
-            entry.code.swap(Some(Active { component: built.component, code }));
-        }
+        self.change(entry, &mut kept, JitState::Active).await?;
+        entry.code.live().take();
+        entry.code.swap(Some(Active { component: Arc::clone(&built.component), code }));
         Ok(())
     }
 
@@ -415,16 +451,30 @@ impl OptimizationOracle {
         self.parts.components.build(&source).await.map_err(|error| OracleError::Component(error.to_string()))
     }
 
-    async fn record(&self, entry: &OperationEntry) -> Result<JitRecord, OracleError> {
+    async fn record(&self, entry: &OperationEntry) -> Result<Kept, OracleError> {
         Ok(record::load(self.parts.runtime.as_ref(), entry).await?)
     }
 
+    async fn keep(&self, entry: &OperationEntry, kept: &mut Kept) -> Result<(), OracleError> {
+        let is_kept = record::keep(self.parts.runtime.as_ref(), &entry.reference, kept).await?;
+        if is_kept { Ok(()) } else { Err(OracleError::Raced(entry.reference.clone())) }
+    }
+
+    /// Keeps the record of a try that was refused. Code that answers already goes on answering.
+    async fn refuse(&self, entry: &OperationEntry, kept: &mut Kept) -> Result<(), OracleError> {
+        match named(&kept.record) {
+            Some(_) => self.keep(entry, kept).await,
+            None => self.change(entry, kept, JitState::Refused).await,
+        }
+    }
+
     /// Keeps the record in its new state and tells of it.
-    async fn change(&self, entry: &OperationEntry, record: &mut JitRecord, state: JitState) -> Result<(), OracleError> {
-        record.state = state;
-        record.changed_at = OffsetDateTime::now_utc();
-        record::keep(self.parts.runtime.as_ref(), &entry.reference, record).await?;
-        self.announce(entry, state, Some(record)).await;
+    async fn change(&self, entry: &OperationEntry, kept: &mut Kept, state: JitState) -> Result<(), OracleError> {
+        kept.record.state = state;
+        kept.record.changed_at = OffsetDateTime::now_utc();
+        self.keep(entry, kept).await?;
+        self.parts.told.tell().await;
+        self.announce(entry, state, Some(&kept.record)).await;
         Ok(())
     }
 
@@ -466,6 +516,15 @@ impl OptimizationOracle {
     }
 }
 
+/// When code is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Somebody asked for it.
+    Now,
+    /// If the rules of when still say so.
+    IfDue,
+}
+
 struct Claim {
     oracle: Arc<OptimizationOracle>,
     operation: OperationRef,
@@ -475,6 +534,11 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.oracle.compiling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.operation);
     }
+}
+
+/// The digest of the component that is to answer, by the record; none where the model is.
+fn named(record: &JitRecord) -> Option<&str> {
+    record.component.as_deref().filter(|_| record.state == JitState::Active)
 }
 
 /// Why code is never written for an operation.

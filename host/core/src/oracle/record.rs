@@ -10,20 +10,27 @@ use time::OffsetDateTime;
 use super::{candidate::Candidate, decide::first_need};
 use crate::registry::OperationEntry;
 
+/// A record, and what the store held when it was loaded.
+pub(crate) struct Kept {
+    pub(crate) record: JitRecord,
+    stored: Option<Vec<u8>>,
+}
+
 /// The record of an operation's version, or where a version starts.
-pub(crate) async fn load(runtime: &dyn RuntimeStore, entry: &OperationEntry) -> Result<JitRecord, StoreError> {
+pub(crate) async fn load(runtime: &dyn RuntimeStore, entry: &OperationEntry) -> Result<Kept, StoreError> {
     let stored = runtime.get(&key(&entry.reference)).await?;
-    let stored: Option<JitRecord> =
-        match stored {
-            Some(value) => Some(serde_json::from_slice(&value).map_err(|error| {
+    let read: Option<JitRecord> =
+        match &stored {
+            Some(value) => Some(serde_json::from_slice(value).map_err(|error| {
                 StoreError::Unavailable(format!("the stored record of {}: {error}", entry.reference))
             })?),
             None => None,
         };
-    Ok(match stored {
+    let record = match read {
         Some(record) if record.version == entry.version => record,
         other => fresh(entry, other.map_or(0, |record| record.code)),
-    })
+    };
+    Ok(Kept { record, stored })
 }
 
 /// Where a version starts. The numbers of committed code go on.
@@ -40,14 +47,19 @@ fn fresh(entry: &OperationEntry, code: u32) -> JitRecord {
     }
 }
 
-/// Keeps a record. Durable when it returns.
+/// Keeps a record in the place of what it was loaded from; `false` where another host was faster, and nothing is changed
+/// then. Durable when it returns.
 pub(crate) async fn keep(
     runtime: &dyn RuntimeStore,
     operation: &OperationRef,
-    record: &JitRecord,
-) -> Result<(), StoreError> {
-    let value = serde_json::to_vec(record).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    runtime.write(vec![Write::Set { key: key(operation), value, ttl: None }], Durability::Synced).await
+    kept: &mut Kept,
+) -> Result<bool, StoreError> {
+    let value = serde_json::to_vec(&kept.record).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let is_kept = runtime.compare_and_set(&key(operation), kept.stored.as_deref(), value.clone(), None).await?;
+    if is_kept {
+        kept.stored = Some(value);
+    }
+    Ok(is_kept)
 }
 
 /// Keeps a built component under its digest. Durable when it returns.

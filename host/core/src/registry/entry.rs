@@ -59,7 +59,7 @@ impl CodeSlot {
     }
 }
 
-/// Component answers that the model was asked again about.
+/// Component answers that the model was asked again about since they were last written down.
 #[derive(Default)]
 pub(crate) struct LiveAgreement {
     asked: AtomicU64,
@@ -68,17 +68,27 @@ pub(crate) struct LiveAgreement {
 
 impl LiveAgreement {
     pub(crate) fn add(&self, agreed: bool) {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        self.agreed.fetch_add(u64::from(agreed), Ordering::Relaxed);
+        self.give_back(Agreement { n: 1, handled: 1, agreed: u64::from(agreed), ..Agreement::default() });
     }
 
-    pub(crate) fn set(&self, agreement: Agreement) {
-        self.asked.store(agreement.handled, Ordering::Relaxed);
-        self.agreed.store(agreement.agreed, Ordering::Relaxed);
+    pub(crate) fn peek(&self) -> Agreement {
+        agreement(self.asked.load(Ordering::Relaxed), self.agreed.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn get(&self) -> Agreement {
-        let asked = self.asked.load(Ordering::Relaxed);
-        Agreement { n: asked, handled: asked, agreed: self.agreed.load(Ordering::Relaxed), ..Agreement::default() }
+    /// What is to be written down; it is gone here.
+    pub(crate) fn take(&self) -> Agreement {
+        // Asked is counted first and taken last, so that no more have agreed than were asked.
+        let agreed = self.agreed.swap(0, Ordering::AcqRel);
+        agreement(self.asked.swap(0, Ordering::AcqRel), agreed)
     }
+
+    /// What was taken could not be written down.
+    pub(crate) fn give_back(&self, more: Agreement) {
+        self.asked.fetch_add(more.handled, Ordering::AcqRel);
+        self.agreed.fetch_add(more.agreed, Ordering::AcqRel);
+    }
+}
+
+fn agreement(asked: u64, agreed: u64) -> Agreement {
+    Agreement { n: asked, handled: asked, agreed, ..Agreement::default() }
 }

@@ -60,6 +60,8 @@ impl ApplicationRegistry {
             report.apps.insert(name, revision);
         }
         self.refresh().await?;
+        self.told.tell().await;
+        self.wake_remote();
         Ok(report)
     }
 }

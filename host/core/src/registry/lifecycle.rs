@@ -78,6 +78,7 @@ impl ApplicationRegistry {
         let kind = if state.is_some() { "nexus.app.deactivated" } else { "nexus.app.activated" };
         slot.inactive = state;
         self.slots.store(Arc::new(slots));
+        self.told.tell().await;
         self.tell_state(kind, app).await;
         Ok(())
     }

@@ -22,7 +22,11 @@ use nexus_signals::{EventBus, MetricCollector};
 use tokio::sync::{Notify, Semaphore};
 
 use self::remote::Attached;
-use crate::{rates::Rate, start::Parts};
+use crate::{
+    changes::{Changes, Topic},
+    rates::Rate,
+    start::Parts,
+};
 
 pub use diff::{Diff, FileChange, FileDiff};
 pub(crate) use entry::{Active, Definition, OperationEntry};
@@ -85,6 +89,8 @@ pub struct ApplicationRegistry {
     events: EventBus,
     known_models: Vec<String>,
     remote: Option<Attached>,
+    /// Tells hosts on the same store of what this one has changed.
+    told: Changes,
 }
 
 impl ApplicationRegistry {
@@ -100,6 +106,7 @@ impl ApplicationRegistry {
             events: parts.events.clone(),
             known_models,
             remote: parts.remote.clone().map(|remote| Attached { remote, written: Notify::new() }),
+            told: Changes::new(Arc::clone(&parts.runtime), Topic::Definitions),
         }
     }
 

@@ -51,7 +51,11 @@ impl ApplicationRegistry {
         if remote.follow {
             return Err(MoveError::Following(remote.name.clone()));
         }
-        Ok(remote.port.push().await?)
+        let moved = remote.port.push().await?;
+        if moved.moved {
+            self.told.tell().await;
+        }
+        Ok(moved)
     }
 
     /// Takes the remote's definitions and serves them.
@@ -83,6 +87,20 @@ impl ApplicationRegistry {
                     tracing::error!(remote = remote.name, %error, "definitions are not in step with the remote");
                     told = error.to_string();
                 }
+            }
+        }
+    }
+
+    /// Takes over at once what other hosts on the same store tell of, until cancelled: from the repository, or, on a host
+    /// that follows a remote, from there.
+    pub(crate) async fn listen(self: Arc<Self>, cancel: CancellationToken) {
+        let mut others = self.told.listen();
+        while others.heard(&cancel).await {
+            if self.followed().is_some() {
+                self.wake_remote();
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "what another host has changed is served later");
             }
         }
     }

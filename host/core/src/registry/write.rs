@@ -197,6 +197,7 @@ impl ApplicationRegistry {
             match self.commit(edit, before.clone(), files, &message).await {
                 Ok(after) => {
                     self.serve().await;
+                    self.told.tell().await;
                     self.wake_remote();
                     return Ok(Written { created: before.is_none(), changed: before != after, revision: after });
                 }

@@ -179,6 +179,7 @@ impl From<OracleError> for Problem {
             }
             OracleError::NotActive(_) => conflict("not_active"),
             OracleError::AlreadyCompiling(_) => conflict("already_compiling").retry_after(COMPILE_WAIT),
+            OracleError::Raced(_) => conflict("raced").hint("look at its state and ask again"),
             OracleError::Outdated(_) => conflict("outdated").hint("try again with the new definition"),
             OracleError::OverBudget(_) => Self::new(
                 StatusCode::PAYMENT_REQUIRED,
