@@ -153,6 +153,22 @@ fn code_that_one_server_promotes_or_demotes_is_so_on_the_other() -> Result<()> {
 }
 
 #[test]
+fn two_servers_have_code_written_once() -> Result<()> {
+    let place = Place::new()?;
+    let settings = format!("oracle: {{ tick_ms: 20, audit_share: 0 }}\n{}", place.shared());
+    let first = place.first(&place.stage("first")?, &settings)?;
+    let second = place.second(&first, &settings)?;
+    ensure!(first.teach(APP, "convert")? == "active", "the code of `convert` is not active");
+    ensure!(second.decision(APP, "convert")? == "active", "the code is not active on the second");
+    for house in [&first, &second] {
+        let status = house.api.optimization(APP, "convert")?;
+        ensure!(status["code"] == 1, "code was written more than once: {status}");
+    }
+    first.stop()?;
+    second.stop()
+}
+
+#[test]
 fn two_servers_have_one_budget() -> Result<()> {
     /// Some three estimates; an answer uses 68 tokens.
     const LIMIT: u64 = 4_000;

@@ -206,7 +206,7 @@ impl OptimizationOracle {
         record.live = plus(record.live, entry.code.live().peek());
         if not_compilable(&entry).is_some() {
             record.state = JitState::Off;
-        } else if self.is_compiling(operation) {
+        } else if self.is_compiling(operation) || self.is_compiled_elsewhere(operation).await? {
             record.state = JitState::Compiling;
         }
         let distinct_inputs = self.parts.traces.count(operation, &entry.version).await?;
@@ -310,12 +310,7 @@ impl OptimizationOracle {
     /// Compiles while no other host on the store does the same. A host that goes on after it has lost its lease, since it
     /// stood still, wastes a compilation and breaks nothing: records change by compare-and-set.
     async fn compile_claimed(&self, entry: &OperationEntry, _claim: Claim, wanted: Wanted) -> Result<(), OracleError> {
-        let lease = Lease {
-            runtime: Arc::clone(&self.parts.runtime),
-            key: Key::of_app(&entry.reference.app, "lease", format!("compile:{}", entry.reference.operation)),
-            holder: self.host.clone(),
-            lasts: LEASE,
-        };
+        let lease = self.lease(&entry.reference);
         if !lease.take().await? {
             return Err(OracleError::AlreadyCompiling(entry.reference.clone()));
         }
@@ -499,6 +494,21 @@ impl OptimizationOracle {
             Some(reason) => Err(OracleError::NotCompilable { operation: operation.clone(), reason }),
             None => Ok(entry),
         }
+    }
+
+    /// What the host has that has code written for an operation.
+    fn lease(&self, operation: &OperationRef) -> Lease {
+        Lease {
+            runtime: Arc::clone(&self.parts.runtime),
+            key: Key::of_app(&operation.app, "lease", format!("compile:{}", operation.operation)),
+            holder: self.host.clone(),
+            lasts: LEASE,
+        }
+    }
+
+    async fn is_compiled_elsewhere(&self, operation: &OperationRef) -> Result<bool, OracleError> {
+        let holder = self.parts.runtime.get(&self.lease(operation).key).await?;
+        Ok(holder.is_some_and(|holder| holder != self.host.as_bytes()))
     }
 
     fn is_compiling(&self, operation: &OperationRef) -> bool {
