@@ -64,8 +64,8 @@ pub(super) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
             out::step("soak", text);
         }
     };
-    let report = soak.run(&workspace.target.join("soak-events"), &say)?;
     let bare = arguments.redis.then(|| bare(workspace, events)).transpose()?;
+    let report = soak.run(&workspace.target.join("soak-events"), &say)?;
     if arguments.json {
         let Value::Object(mut shown) = report.json() else { return Ok(ExitCode::FAILURE) };
         shown.extend(bare.map(|bare| ("bare_redis_stream".to_owned(), bare)));
