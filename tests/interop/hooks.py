@@ -40,13 +40,18 @@ def files():
     return {**named, "app.yaml": named["app.yaml"].replace("headline-desk", SPARE)}
 
 
+def shown(path):
+    """What the server shows under a path."""
+    headers = {"authorization": "Bearer " + os.environ["NEXUS_KEY"]}
+    request = urllib.request.Request(os.environ["NEXUS_URL"] + path, headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
 @functools.cache
 def revision():
     """The revision of an application that does not change."""
-    headers = {"authorization": "Bearer " + os.environ["NEXUS_KEY"]}
-    request = urllib.request.Request(os.environ["NEXUS_URL"] + "/v1/apps/order-desk", headers=headers)
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)["revision"]
+    return shown("/v1/apps/order-desk")["revision"]
 
 
 @functools.cache
@@ -65,6 +70,12 @@ def improved(case, choice):
     path, named = case.path_parameters, operation_id(case)
     if named == "execute":
         path["app"], path["operation"], case.body = recorded()[choice % len(recorded())]
+    if named in ("execute", "read_logs") and choice % 2:
+        case.headers = {"accept": "text/event-stream"}
+    if named == "read_logs":
+        case.query = {"cursor": 0} if choice % 2 else {"limit": 10}
+    if named == "get_execution" and (newest := shown("/v1/executions?limit=1")["executions"]):
+        path["id"] = newest[0]["id"]
     if named == "create_app":
         case.body = {"name": SPARE, "files": files()}
     if named in ("put_app", "put_file", "delete_app", "delete_file", "restore_app"):
