@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Check(Check),
     /// Run an operation.
     Call(Call),
+    /// Ask whether the server is ready. Exits with 1 when it is not, or when there is none: for health checks.
+    #[command(after_help = "Examples:\n  nexus health\n  nexus health --url http://10.0.0.7:7070")]
+    Health(Connection),
     /// Make, list, rotate and revoke API keys.
     #[command(subcommand)]
     Key(Key),

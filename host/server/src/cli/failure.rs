@@ -22,6 +22,8 @@ pub(crate) enum Failure {
         #[source]
         source: reqwest::Error,
     },
+    #[error("the server is not ready")]
+    NotReady(#[source] Box<Failure>),
     #[error("what {url} answered is not of Nexus: {reason}")]
     Foreign { url: String, reason: String },
     #[error("{message}")]
@@ -74,6 +76,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Answer(_)
+            | Self::NotReady(_)
             | Self::Faults
             | Self::Stopped(_)
             | Self::Start(StartError::Apps(AppsError::Faults { .. })) => ExitCode::from(1),

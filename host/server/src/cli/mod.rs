@@ -14,6 +14,7 @@ mod event_args;
 mod events;
 mod executions;
 mod failure;
+mod health;
 mod jit;
 mod key;
 mod logs;
@@ -89,6 +90,7 @@ fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
 async fn ask(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Call(call) => call::run(&call, output).await,
+        Command::Health(connection) => health::run(&connection, output).await,
         Command::Key(key) => key::run(&key, output).await,
         Command::Secret(secret) => secret::run(&secret, output).await,
         Command::Audit(audit) => audit::run(&audit, output).await,

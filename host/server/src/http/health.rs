@@ -17,7 +17,7 @@ use super::{api::Api, error, problem::Problem};
 pub(crate) struct Health {
     /// `ok` or `ready`.
     #[schema(example = "ok")]
-    status: String,
+    pub(crate) status: String,
 }
 
 /// Says that the process is alive

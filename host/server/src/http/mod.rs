@@ -57,6 +57,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use api::{Access, Api, Shared};
+pub(crate) use health::Health;
 pub(crate) use service::Door;
 
 /// All routes, and what they are to the outside: written down in one place, so that neither can lack what the other has.

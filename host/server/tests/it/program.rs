@@ -124,6 +124,9 @@ fn serve_call_and_stop_in(dir: &Path, endpoint: &str) {
     );
     assert!(ask(&["key", "list"]).1["keys"].as_array().unwrap().iter().any(|key| key["revoked_at"].is_string()));
 
+    let health = run(dir, &["health", "--url", &url]);
+    assert_eq!((health.status.code(), text(&health.stdout).trim()), (Some(0), "ready"), "{health:?}");
+
     let human =
         run(dir, &["call", "echo-desk", "shout", "--input", r#"{"text":5}"#, "--url", &url, "--data-dir", "data"]);
     let shown = text(&human.stderr);
@@ -144,6 +147,9 @@ fn serve_call_and_stop_in(dir: &Path, endpoint: &str) {
     let gone = run(dir, &["apps", "list", "--url", &url]);
     assert_eq!(gone.status.code(), Some(2));
     assert!(text(&gone.stderr).contains("nexus serve"), "{gone:?}");
+    let health = run(dir, &["health", "--url", &url]);
+    assert_eq!(health.status.code(), Some(1));
+    assert!(text(&health.stderr).contains("there is no server at"), "{health:?}");
 }
 
 #[test]
