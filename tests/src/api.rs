@@ -77,6 +77,11 @@ impl Api {
         &self.base
     }
 
+    /// The key that it sends.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// Calls an operation.
     pub fn call(&self, app: &str, operation: &str, input: &Value) -> Result<Reply> {
         self.post(&format!("/v1/apps/{app}/operations/{operation}"), input.to_string().as_bytes())

@@ -4,6 +4,7 @@
 
 mod api;
 mod certificates;
+mod engine;
 mod events;
 mod fixture;
 mod house;
@@ -16,6 +17,7 @@ mod stage;
 
 pub use api::{Api, Reply};
 pub use certificates::Certificates;
+pub use engine::{DockerEngine, said, transplant};
 pub use events::{EventReport, EventSoak};
 pub use fixture::{CoderScript, FIXTURE_INPUTS, Fixture, Taste, bombs, copy_folder, input, source};
 pub use house::{Fallen, House, HouseOptions, Latency};

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod dist;
 mod out;
 mod plugins;
 mod setup;
@@ -38,10 +39,13 @@ Examples:
 
 #[derive(Subcommand)]
 enum Task {
-    /// Brings what building needs: the wasm32-wasip2 target and a C compiler with WASI headers.
+    /// Brings what building needs (the wasm32-wasip2 target, a C compiler with WASI headers) and what the tests need (Python,
+    /// Redis, Docker).
     Setup,
     /// Builds everything: set-up, components, programs.
     Build,
+    /// Builds what a container is made of, into `dist` in the target folder: `nexus` without shared libraries, components, samples.
+    Dist,
     /// Shows the whole story, live: a model answers, Nexus writes code, the code takes over.
     Demo(demo::Arguments),
     /// Runs every test; the last line is the count.
@@ -69,9 +73,10 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => {
             setup::run(&workspace)?;
-            setup::redis()?;
+            setup::for_tests()?;
         }
         Task::Build => build::run(&workspace)?,
+        Task::Dist => dist::run(&workspace)?,
         Task::Demo(arguments) => return demo::run(&workspace, &arguments),
         Task::Test(arguments) => return test::run(&workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,

@@ -1,11 +1,12 @@
 //! `cargo xtask setup`: what building needs beyond rustup and the C compiler that linked this tool.
 //!
-//! Three things: Rust's standard library for `wasm32-wasip2`, a C compiler for it (`QuickJS` is C), and a Python for the test
-//! with the providers' clients; and for the tests a Redis. Each part looks first whether it is there already, so that every
-//! other command can afford to set up before it begins.
+//! Two things: Rust's standard library for `wasm32-wasip2`, and a C compiler for it (`QuickJS` is C). And for the tests a Python
+//! for the providers' clients, a Redis, and Docker. Each part looks first whether it is there already, so that every other
+//! command can afford to set up before it begins.
 
 mod compiler;
 mod debian;
+mod docker;
 mod python;
 mod redis;
 mod target;
@@ -27,11 +28,17 @@ use crate::workspace::{Workspace, spelled};
 /// What components are built for.
 pub(crate) const TARGET: &str = "wasm32-wasip2";
 
-/// Brings what is missing. Takes well below a second when nothing is.
+/// Brings what is missing for building. Takes well below a second when nothing is.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     target::ensure(workspace)?;
-    python::ensure()?;
     compiler::ensure().map(drop)
+}
+
+/// Brings what only the tests need.
+pub(crate) fn for_tests() -> Result<()> {
+    python::ensure()?;
+    redis::ensure()?;
+    docker::ensure()
 }
 
 /// The folder for what is downloaded once and used by every working copy.

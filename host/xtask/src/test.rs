@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{build, out, setup, workspace::Workspace};
+use crate::{build, dist, out, setup, workspace::Workspace};
 
 /// What to test.
 #[derive(clap::Args, Default)]
@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
 
 /// Does all that the tests need and runs them. What keeps tests from running at all counts as one failure.
 pub(crate) fn execute(workspace: &Workspace, arguments: &Arguments) -> Result<Tally> {
-    if let Err(error) = build::run(workspace).and_then(|()| setup::redis()) {
+    if let Err(error) = prepare(workspace) {
         out::fault(format!("nothing can be tested: {error:#}"));
         return Ok(Tally { failed: 1, ..Tally::default() });
     }
@@ -46,6 +46,12 @@ pub(crate) fn execute(workspace: &Workspace, arguments: &Arguments) -> Result<Ta
     out::step("test", "every test of the host, with the real programs");
     tally += stream(&mut host(workspace, arguments))?;
     Ok(tally)
+}
+
+fn prepare(workspace: &Workspace) -> Result<()> {
+    setup::for_tests()?;
+    build::run(workspace)?;
+    dist::run(workspace)
 }
 
 /// The guests' own logic. As components they run in the tests of the host.
