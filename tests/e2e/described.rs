@@ -38,7 +38,8 @@ fn asked(house: &House, folder: &Path) -> Result<(Value, String)> {
     let keys = house.api.get("/v1/keys")?.success()?;
     let mut command = Command::new(python()?.with_file_name("schemathesis"));
     command.arg("--config-file").arg(own.join("schemathesis.toml")).arg("run");
-    command.arg(format!("{}/openapi.json", house.api.base())).args(["--no-color", "--seed", SEED, "--workers", "2"]);
+    // One worker: before 3.12, threads of CPython that parse code at the same time break each other (gh-106905).
+    command.arg(format!("{}/openapi.json", house.api.base())).args(["--no-color", "--seed", SEED, "--workers", "1"]);
     command.args(["--max-examples", CASES, "--report", "json", "--report-json-path", "report.json"]);
     command.arg("--header").arg(format!("authorization: Bearer {}", house.key));
     command.env("PYTHONPATH", &own).env("PYTHONDONTWRITEBYTECODE", "1");
