@@ -15,6 +15,8 @@ pub(crate) enum Topic {
     Definitions,
     /// Which code answers.
     Code,
+    /// API keys.
+    Keys,
 }
 
 /// A mark in the store, different after each change. Telling is for speed only: whoever listens also looks on a clock of
@@ -30,16 +32,21 @@ impl Changes {
         let name = match topic {
             Topic::Definitions => "definitions",
             Topic::Code => "code",
+            Topic::Keys => "keys",
         };
         Self { runtime, place: Key::of_host("changed", name) }
     }
 
     /// Tells that there was a change; to be called once it can be seen.
     pub(crate) async fn tell(&self) {
-        let mark = Write::Set { key: self.place.clone(), value: rand::random::<[u8; 16]>().to_vec(), ttl: None };
-        if let Err(error) = self.runtime.write(vec![mark], Durability::Soon).await {
-            tracing::debug!(what = self.place.key(), %error, "other hosts see a change a little later");
+        if let Err(error) = self.runtime.write(vec![self.mark()], Durability::Soon).await {
+            tracing::warn!(what = self.place.key(), %error, "other hosts see a change some seconds late");
         }
+    }
+
+    /// What [`Changes::tell`] writes, to be written together with the change itself.
+    pub(crate) fn mark(&self) -> Write {
+        Write::Set { key: self.place.clone(), value: rand::random::<[u8; 16]>().to_vec(), ttl: None }
     }
 
     /// Begins to listen. What was told before counts, too: it may have come after the last look.
@@ -64,6 +71,11 @@ impl Listener {
             }
         }
         false
+    }
+
+    /// What was heard could not be followed: it is heard again.
+    pub(crate) fn forget(&mut self) {
+        self.seen = None;
     }
 
     async fn has_changed(&mut self) -> bool {
@@ -97,6 +109,8 @@ mod tests {
             assert!(one.has_changed().await && other.has_changed().await);
             assert!(!one.has_changed().await && !other.has_changed().await, "heard already");
         }
+        one.forget();
+        assert!(one.has_changed().await, "heard again");
         code.tell().await;
         assert!(one.heard(&CancellationToken::new()).await);
         let stopped = CancellationToken::new();

@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
 use crate::{
+    changes::{Changes, Topic},
     rates::Rate,
     scope::{Principal, Scope},
     secret::{MasterKey, mac},
@@ -152,6 +153,8 @@ pub struct KeyRing {
     pepper: [u8; 32],
     entries: ArcSwap<BTreeMap<String, Arc<Entry>>>,
     changes: tokio::sync::Mutex<()>,
+    /// Tells other hosts on the same store of what this one has changed.
+    told: Changes,
 }
 
 impl KeyRing {
@@ -159,6 +162,7 @@ impl KeyRing {
     pub async fn load(runtime: Arc<dyn RuntimeStore>, master: &MasterKey) -> Result<Self, StoreError> {
         let entries = read(runtime.as_ref(), &BTreeMap::new()).await?;
         Ok(Self {
+            told: Changes::new(Arc::clone(&runtime), Topic::Keys),
             runtime,
             pepper: master.derive("nexus/api-keys/1"),
             entries: ArcSwap::from_pointee(entries),
@@ -213,7 +217,7 @@ impl KeyRing {
         }
         let info = stored.info.clone();
         let write = Write::Set { key: key(&info.id), value: to_bytes(&stored)?, ttl: None };
-        self.runtime.write(vec![write, follow::mark()], Durability::Synced).await?;
+        self.runtime.write(vec![write, self.told.mark()], Durability::Synced).await?;
         self.show(stored);
         Ok((info, text))
     }
@@ -339,7 +343,7 @@ impl KeyRing {
             if self.runtime.compare_and_set(&key(id), Some(&present), value, None).await? {
                 let info = stored.info.clone();
                 self.show(stored);
-                self.announce().await;
+                self.told.tell().await;
                 return Ok(Some(info));
             }
         }
