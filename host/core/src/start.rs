@@ -6,6 +6,7 @@ use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, OperationRef, R
 use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::{
     audit::Auditor,
@@ -151,7 +152,8 @@ impl Core {
         let audit_log = Arc::new(AuditLog::new(Arc::clone(&parts.runtime), master));
         parts.metrics.restore(parts.runtime.as_ref()).await?;
         let registry = Arc::new(ApplicationRegistry::new(&parts, config.known_models));
-        let events = Arc::new(events(config.events, &parts, &registry));
+        let host = Uuid::now_v7().to_string();
+        let events = Arc::new(events(config.events, &parts, &registry, &host));
         events.start_logging();
         registry.refresh().await?;
         let metrics = Arc::clone(&parts.metrics);
@@ -170,7 +172,7 @@ impl Core {
             Arc::clone(&parts.models),
             Arc::clone(parts.metrics.host()),
         ));
-        let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets));
+        let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets, &host));
         oracle.adopt_all().await;
         let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions, &budgets));
         events.start_triggers(&router, &executions);
@@ -275,12 +277,13 @@ pub(crate) async fn wait(duration: Duration, cancel: &CancellationToken) -> bool
     }
 }
 
-fn events(config: EventsConfig, parts: &Parts, registry: &Arc<ApplicationRegistry>) -> Events {
+fn events(config: EventsConfig, parts: &Parts, registry: &Arc<ApplicationRegistry>, host: &str) -> Events {
     let event_parts = EventParts {
         runtime: Arc::clone(&parts.runtime),
         registry: Arc::clone(registry),
         bus: parts.events.clone(),
         secrets: Arc::clone(&parts.secrets),
+        host: host.to_owned(),
         tracker: parts.tracker.clone(),
         cancel: parts.cancel.clone(),
     };
@@ -293,6 +296,7 @@ fn oracle(
     registry: &Arc<ApplicationRegistry>,
     traces: &Arc<TraceBook>,
     budgets: &Arc<Budgets>,
+    host: &str,
 ) -> OptimizationOracle {
     let oracle_parts = OracleParts {
         registry: Arc::clone(registry),
@@ -303,6 +307,7 @@ fn oracle(
         traces: Arc::clone(traces),
         told: Changes::new(Arc::clone(&parts.runtime), Topic::Code),
         events: parts.events.clone(),
+        host: host.to_owned(),
         tracker: parts.tracker.clone(),
         cancel: parts.cancel.clone(),
     };

@@ -70,6 +70,21 @@ impl Agreement {
     }
 }
 
+impl std::ops::Add for Agreement {
+    type Output = Self;
+
+    /// What was found on both sets of inputs together.
+    fn add(self, other: Self) -> Self {
+        Self {
+            n: self.n + other.n,
+            handled: self.handled + other.handled,
+            agreed: self.agreed + other.agreed,
+            abstained: self.abstained + other.abstained,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts of inputs stay far below 2^52")]
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }

@@ -141,7 +141,7 @@ impl<'a> Consumer<'a> {
     /// so that nobody takes from himself.
     fn read(&self) -> Option<Later<Vec<Delivery>>> {
         let (runtime, group, room) = (Arc::clone(&self.runtime), self.group.clone(), self.lanes.room());
-        let consumer = self.effects.events.host.clone();
+        let consumer = self.effects.events.parts.host.clone();
         if self.taking_over {
             let idle = self.lanes.is_empty() && self.finished.is_empty();
             return idle

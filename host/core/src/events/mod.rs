@@ -18,7 +18,6 @@ use nexus_model::{AppName, CloudEvent, Durability, Key, RuntimeStore, StoreError
 use nexus_signals::{EventBus, EventLog, EventScope, EventsConfig, Follower, Outgoing};
 use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 pub use dead::{DeadLetter, DeadLetterPage};
 pub use hook::{HookError, HookRequest};
@@ -76,6 +75,8 @@ pub(crate) struct EventParts {
     pub(crate) registry: Arc<ApplicationRegistry>,
     pub(crate) bus: EventBus,
     pub(crate) secrets: SecretLookup,
+    /// This host among others on the same store.
+    pub(crate) host: String,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
 }
@@ -85,14 +86,12 @@ pub struct Events {
     parts: EventParts,
     config: EventsConfig,
     log: EventLog,
-    /// This host among others on the same store.
-    host: String,
 }
 
 impl Events {
     pub(crate) fn new(config: EventsConfig, parts: EventParts) -> Self {
         let log = EventLog::new(Arc::clone(&parts.runtime), config.keep);
-        Self { parts, config, log, host: Uuid::now_v7().to_string() }
+        Self { parts, config, log }
     }
 
     /// Logs what the rest of the host tells of, until it has ended. To be started before anybody tells much.

@@ -99,7 +99,7 @@ impl Supervisor {
         Lease {
             runtime: Arc::clone(&self.events.parts.runtime),
             key: Key::of_app(app, "lease", "triggers"),
-            holder: self.events.host.clone(),
+            holder: self.events.parts.host.clone(),
             lasts: Duration::from_millis(self.events.config.lease_ms.max(100)),
         }
     }

@@ -199,7 +199,7 @@ impl Compilation<'_> {
         let examples = compare(code, output, &parts.examples, deadline).await;
         attempt.repair = repair.agreement;
         attempt.refused = self.score(&repair, &examples);
-        let seen = sum(repair.agreement, examples.agreement);
+        let seen = repair.agreement + examples.agreement;
         let lesson = lesson(&candidate, attempt.refused.as_ref(), repair, examples);
         let refused = attempt.refused.clone();
         let scored = Scored { candidate, built, seen, repair: attempt.repair, refused };
@@ -227,7 +227,7 @@ impl Compilation<'_> {
         }
         let required = self.entry.operation.optimize.agreement;
         // The repair set weighs as much as all that was seen: what holds on the examples alone is not a rule.
-        let seen = sum(repair.agreement, examples.agreement);
+        let seen = repair.agreement + examples.agreement;
         let narrow = if repair.agreement.coverage() < seen.coverage() { repair.agreement } else { seen };
         if narrow.coverage() < self.config.min_coverage {
             return Some(refusal("coverage", told("it handles too few inputs", narrow, self.config.min_coverage)));
@@ -343,15 +343,5 @@ fn better(best: Option<Scored>, next: Option<Scored>) -> Option<Scored> {
     match (best, next) {
         (Some(best), Some(next)) if rank(&next) < rank(&best) => Some(best),
         (best, next) => next.or(best),
-    }
-}
-
-fn sum(one: Agreement, other: Agreement) -> Agreement {
-    Agreement {
-        n: one.n + other.n,
-        handled: one.handled + other.handled,
-        agreed: one.agreed + other.agreed,
-        abstained: one.abstained + other.abstained,
-        failed: one.failed + other.failed,
     }
 }

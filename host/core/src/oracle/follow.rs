@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use nexus_model::{Agreement, JitRecord};
+use nexus_model::JitRecord;
 
-use super::{OptimizationOracle, OracleError, named, not_compilable};
+use super::{OptimizationOracle, OracleError, named, not_compilable, record::Kept};
 use crate::registry::OperationEntry;
 
 impl OptimizationOracle {
     /// Lets answer what the records say: after a start the code that was active before, later what another host decided.
     pub(crate) async fn adopt_all(&self) {
         for entry in self.parts.registry.operations() {
+            if not_compilable(&entry).is_some() {
+                continue;
+            }
             if let Err(error) = self.adopt(&entry).await {
                 tracing::error!(operation = %entry.reference, %error, "what answers may not be what was decided");
             }
@@ -25,24 +28,26 @@ impl OptimizationOracle {
         }
     }
 
-    /// Puts the code that the record names in front of the model, and takes out what it does not name.
-    pub(super) async fn adopt(&self, entry: &OperationEntry) -> Result<(), OracleError> {
-        if not_compilable(entry).is_some() || answers(entry, &self.record(entry).await?.record) {
-            return Ok(());
+    /// Puts the code that the record names in front of the model, and takes out what it does not name. Returns the record.
+    pub(super) async fn adopt(&self, entry: &OperationEntry) -> Result<Kept, OracleError> {
+        let kept = self.record(entry).await?;
+        if answers(entry, &kept.record) {
+            return Ok(kept);
         }
         let _one = self.changes.lock().await;
         // This host may have decided meanwhile.
-        let record = self.record(entry).await?.record;
-        if answers(entry, &record) {
-            return Ok(());
+        let kept = self.record(entry).await?;
+        let record = &kept.record;
+        if answers(entry, record) {
+            return Ok(kept);
         }
-        let active = match named(&record) {
+        let active = match named(record) {
             Some(digest) => Some(self.ready(entry, record.code, digest).await?),
             None => None,
         };
         entry.code.swap(active);
         tracing::info!(operation = %entry.reference, state = record.state.as_str(), "what the record says holds here");
-        Ok(())
+        Ok(kept)
     }
 
     /// Adds the audits of this host to the record, which has those of all hosts.
@@ -58,7 +63,7 @@ impl OptimizationOracle {
                 // They were of another version's code.
                 return Ok(());
             }
-            kept.record.live = plus(kept.record.live, more);
+            kept.record.live = kept.record.live + more;
             self.keep(entry, &mut kept).await
         };
         match added.await {
@@ -74,9 +79,4 @@ impl OptimizationOracle {
 /// Whether what answers here is what the record names.
 fn answers(entry: &OperationEntry, record: &JitRecord) -> bool {
     entry.code.active().as_deref().map(|active| active.component.digest()) == named(record)
-}
-
-/// Both together.
-pub(super) fn plus(one: Agreement, more: Agreement) -> Agreement {
-    Agreement { n: one.n + more.n, handled: one.handled + more.handled, agreed: one.agreed + more.agreed, ..one }
 }

@@ -30,11 +30,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use self::{
     decide::{Step, decide},
-    follow::plus,
     record::Kept,
     writing::Wanted,
 };
@@ -163,6 +161,8 @@ pub(crate) struct OracleParts {
     /// Tells hosts on the same store of what this one has decided.
     pub(crate) told: Changes,
     pub(crate) events: EventBus,
+    /// This host among others on the same store.
+    pub(crate) host: String,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
 }
@@ -171,8 +171,6 @@ pub(crate) struct OracleParts {
 pub struct OptimizationOracle {
     parts: OracleParts,
     config: OracleConfig,
-    /// This host among others on the same store.
-    host: String,
     /// Operations that code is being written for.
     compiling: Mutex<HashSet<OperationRef>>,
     compilations: Arc<Semaphore>,
@@ -183,14 +181,7 @@ pub struct OptimizationOracle {
 impl OptimizationOracle {
     pub(crate) fn new(parts: OracleParts, config: OracleConfig) -> Self {
         let compilations = Arc::new(Semaphore::new(config.compilations.max(1)));
-        Self {
-            parts,
-            config,
-            host: Uuid::now_v7().to_string(),
-            compiling: Mutex::default(),
-            compilations,
-            changes: tokio::sync::Mutex::default(),
-        }
+        Self { parts, config, compiling: Mutex::default(), compilations, changes: tokio::sync::Mutex::default() }
     }
 
     /// Where an operation stands; `None` when there is no such operation.
@@ -198,7 +189,7 @@ impl OptimizationOracle {
         let Some(entry) = self.parts.registry.operation(operation) else { return Ok(None) };
         let mut record = self.record(&entry).await?.record;
         // What this host has not told the others yet is known here.
-        record.live = plus(record.live, entry.code.live().peek());
+        record.live = record.live + entry.code.live().peek();
         if not_compilable(&entry).is_some() {
             record.state = JitState::Off;
         } else if self.is_compiling(operation) || self.is_compiled_elsewhere(operation).await? {
@@ -274,10 +265,9 @@ impl OptimizationOracle {
         if not_compilable(entry).is_some() || self.is_compiling(&entry.reference) {
             return Ok(());
         }
-        // A definition that came back to an older version finds its code again.
-        self.adopt(entry).await?;
         self.keep_live(entry).await?;
-        let mut kept = self.record(entry).await?;
+        // A definition that came back to an older version finds its code again.
+        let mut kept = self.adopt(entry).await?;
         let distinct = self.parts.traces.count(&entry.reference, &entry.version).await?;
         match decide(&kept.record, entry.operation.optimize, distinct) {
             Step::Wait => {}

@@ -166,14 +166,14 @@ impl OptimizationOracle {
         Lease {
             runtime: Arc::clone(&self.parts.runtime),
             key: Key::of_app(&operation.app, "lease", format!("compile:{}", operation.operation)),
-            holder: self.host.clone(),
+            holder: self.parts.host.clone(),
             lasts: LEASE,
         }
     }
 
     pub(super) async fn is_compiled_elsewhere(&self, operation: &OperationRef) -> Result<bool, OracleError> {
         let holder = self.parts.runtime.get(&self.lease(operation).key).await?;
-        Ok(holder.is_some_and(|holder| holder != self.host.as_bytes()))
+        Ok(holder.is_some_and(|holder| holder != self.parts.host.as_bytes()))
     }
 
     pub(super) fn is_compiling(&self, operation: &OperationRef) -> bool {
