@@ -11,7 +11,7 @@ use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, 
 use nexus_llm::{KeyReference, LanguageModels};
 use nexus_model::{SecretOwner, SecretSource};
 use nexus_signals::{EventBus, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
-use nexus_state::{GitDefinitions, GitRemote, RemoteConfig};
+use nexus_state::{GitDefinitions, GitRemote};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -151,8 +151,7 @@ struct Built {
 impl Base {
     async fn build(&self, master: &MasterKey, surroundings: Surroundings) -> Result<Built, StartError> {
         let Self { settings, data, store, metrics, tasks, cancel, .. } = self;
-        let repository = settings.definitions.repository.clone().unwrap_or_else(|| data.join("definitions.git"));
-        let definitions = GitDefinitions::open(&repository)?;
+        let definitions = GitDefinitions::open(&settings.repository())?;
         let vault = Arc::new(SecretVault::load(store.port(), master).await?);
         let secrets = AllSecrets::of_operator(&settings.secrets_dir, &surroundings.environment);
         let secrets = Arc::new(secrets.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
@@ -262,15 +261,11 @@ fn remote(
     secrets: &AllSecrets,
 ) -> Result<Option<Remote>, StartError> {
     let Some(set) = &settings.definitions.remote else { return Ok(None) };
-    let credentials = match &set.password {
-        Some(reference) => {
-            let password = resolve(reference, environment, secrets);
-            let password = password.ok_or_else(|| StartError::RemotePassword(reference.to_string()))?;
-            Some((set.username.clone().unwrap_or_else(|| "git".to_owned()), password))
-        }
-        None => None,
+    let found = |reference: &KeyReference| {
+        let password = resolve(reference, environment, secrets);
+        password.ok_or_else(|| StartError::RemotePassword(reference.to_string()))
     };
-    let config = RemoteConfig { url: set.url.clone(), branch: set.branch.clone(), credentials };
+    let config = set.config(set.password.as_ref().map(found).transpose()?);
     let port = Arc::new(GitRemote::new(definitions.clone(), config)?);
     let every = Some(set.every).filter(|every| !every.is_zero());
     Ok(Some(Remote { port, name: format!("{} ({})", set.url, set.branch), follow: set.follow, every }))

@@ -99,6 +99,18 @@ pub enum AppsError {
     Import(nexus_core::ImportError),
 }
 
+/// An error and all its reasons on one line. One that only repeats what is above it is left out.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let reasons = std::iter::successors(error.source(), |reason| reason.source());
+    let mut texts = vec![error.to_string()];
+    for reason in reasons.map(ToString::to_string) {
+        if texts.last() != Some(&reason) {
+            texts.push(reason);
+        }
+    }
+    texts.join(": ")
+}
+
 fn counted(faults: &BTreeMap<AppName, Vec<Fault>>) -> String {
     let count: usize = faults.values().map(Vec::len).sum();
     let names: Vec<_> = faults.keys().map(|name| format!("`{name}`")).collect();

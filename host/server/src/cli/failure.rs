@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use miette::Diagnostic;
 
 use super::output::Output;
-use crate::{Problem, SettingsError, StartError, start_error::AppsError};
+use crate::{
+    Problem, SettingsError, StartError,
+    start_error::{AppsError, chain},
+};
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(crate) enum Failure {
@@ -101,18 +104,6 @@ impl Failure {
             _ => output.report(self),
         }
     }
-}
-
-/// An error and all its reasons on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let reasons = std::iter::successors(error.source(), |reason| reason.source());
-    let mut texts = vec![error.to_string()];
-    for reason in reasons.map(ToString::to_string) {
-        if texts.last() != Some(&reason) {
-            texts.push(reason);
-        }
-    }
-    texts.join(": ")
 }
 
 /// A problem as a report: what happened, where the input is wrong, what can be done.

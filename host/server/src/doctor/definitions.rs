@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use nexus_definitions::{Fault, Surroundings, load_with};
 use nexus_model::{App, AppName, DefinitionError, DefinitionStore, FileTree, RemoteError};
-use nexus_state::{GitDefinitions, GitRemote, OpenError, RemoteConfig, folder::read_apps};
+use nexus_state::{GitDefinitions, GitRemote, OpenError, folder::read_apps};
 
 use super::{Finding, secrets::Known};
-use crate::settings::{RemoteSettings, Settings};
+use crate::settings::Settings;
 
 const CHECK: &str = "definitions";
 
@@ -23,7 +23,7 @@ pub(super) struct Defined {
 
 /// Looks at the repository, and at the folder of the setting `apps`.
 pub(super) async fn look(settings: &Settings) -> (Defined, Vec<Finding>) {
-    let path = settings.definitions.repository.clone().unwrap_or_else(|| settings.data_dir.join("definitions.git"));
+    let path = settings.repository();
     let mut defined = Defined::default();
     let mut findings = repository(&path, settings, &mut defined).await;
     findings.extend(settings.apps.as_ref().map(|folder| imported(folder, settings)).unwrap_or_default());
@@ -135,7 +135,8 @@ pub(super) async fn remote(
     let Some(repository) = &defined.repository else {
         return Some(Finding::ok(CHECK, format!("{} is asked once there is a repository here", set.url)));
     };
-    let remote = match GitRemote::new(repository.clone(), config(set, known)) {
+    let password = set.password.as_ref().and_then(|reference| known.resolve(reference));
+    let remote = match GitRemote::new(repository.clone(), set.config(password)) {
         Ok(remote) => remote,
         Err(error) => return Some(Finding::fail(CHECK, error.to_string(), "correct `definitions.remote`")),
     };
@@ -148,14 +149,4 @@ pub(super) async fn remote(
         Ok(Err(error)) => Finding::fail(CHECK, error.to_string(), mend),
         Err(_) => Finding::fail(CHECK, format!("{} gives no answer within {} s", set.url, patience.as_secs()), mend),
     })
-}
-
-fn config(set: &RemoteSettings, known: &Known<'_>) -> RemoteConfig {
-    let password = set.password.as_ref().and_then(|reference| known.resolve(reference));
-    let user = set.username.clone().unwrap_or_else(|| "git".to_owned());
-    RemoteConfig {
-        url: set.url.clone(),
-        branch: set.branch.clone(),
-        credentials: password.map(|password| (user, password)),
-    }
 }

@@ -11,6 +11,7 @@ use crate::{
     environment::Environment,
     server::wasm,
     settings::{Settings, Sources},
+    start_error::chain,
 };
 
 /// Code that is built, compiled and run to see that it can be.
@@ -54,11 +55,6 @@ async fn build_and_run(settings: &Settings, tasks: &TaskTracker) -> Result<(), S
     // It may not have been made.
     let _ = std::fs::remove_dir_all(&folder);
     outcome
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let reasons = std::iter::successors(error.source(), |reason| reason.source());
-    reasons.fold(error.to_string(), |text, reason| format!("{text}: {reason}"))
 }
 
 /// What the kernel has that is used.

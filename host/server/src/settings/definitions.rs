@@ -3,6 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use nexus_llm::KeyReference;
+use nexus_state::RemoteConfig;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::duration;
@@ -38,6 +40,15 @@ pub struct RemoteSettings {
     /// Only take definitions from there, and refuse to change them here.
     #[serde(default)]
     pub follow: bool,
+}
+
+impl RemoteSettings {
+    /// How the remote is reached, with what `password` leads to.
+    pub(crate) fn config(&self, password: Option<SecretString>) -> RemoteConfig {
+        let user = self.username.clone().unwrap_or_else(|| "git".to_owned());
+        let credentials = password.map(|password| (user, password));
+        RemoteConfig { url: self.url.clone(), branch: self.branch.clone(), credentials }
+    }
 }
 
 fn main() -> String {

@@ -108,6 +108,11 @@ impl Settings {
         }
     }
 
+    /// The bare repository of the definitions.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.definitions.repository.clone().unwrap_or_else(|| self.data_dir.join("definitions.git"))
+    }
+
     /// Says what is wrong with values that are well-formed, each with the setting's name.
     pub(crate) fn faults(&self) -> Vec<String> {
         let limits = &self.limits;
