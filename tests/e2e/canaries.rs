@@ -347,17 +347,12 @@ fn deliver(stage: &mut Stage, url: &str, key: &str) -> Result<()> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
     mac.update(body.as_bytes());
     let signature = hex(&mac.finalize().into_bytes());
+    let hook = format!("{url}/v1/hooks/echo-desk/pushes");
     for (signature, status) in [(signature.as_str(), 202), ("00", 401)] {
-        let client: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut answer = client
-            .post(format!("{url}/v1/hooks/echo-desk/pushes"))
-            .header("x-hub-signature-256", format!("sha256={signature}"))
-            .header("x-github-delivery", "1")
-            .header("content-type", "application/json")
-            .send(&body)?;
-        let said = answer.body_mut().read_to_string()?;
-        ensure!(answer.status() == status, "a webhook: HTTP {}: {said}", answer.status());
-        stage.said.push(("a webhook".to_owned(), said));
+        let signature = format!("sha256={signature}");
+        let fields = [("x-hub-signature-256", signature.as_str()), ("x-github-delivery", "1")];
+        let got = send_with(stage, "POST", &hook, &fields, &body)?;
+        ensure!(got == status, "a webhook: HTTP {got}");
     }
     let deadline = Instant::now() + PATIENCE;
     while !stage.said.last().is_some_and(|(_, text)| text.contains("\"pushes\"")) {
@@ -388,16 +383,17 @@ fn refused(stage: &mut Stage, url: &str, keys: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Sends a request, keeps the answer's fields and body, and gives its status.
+/// Sends a request with a key, keeps the answer's fields and body, and gives its status.
 fn send(stage: &mut Stage, method: &str, url: &str, key: &str, body: &str) -> Result<u16> {
+    send_with(stage, method, url, &[("authorization", &format!("Bearer {key}"))], body)
+}
+
+/// The same with these fields.
+fn send_with(stage: &mut Stage, method: &str, url: &str, fields: &[(&str, &str)], body: &str) -> Result<u16> {
     let client: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let request = ureq::http::Request::builder()
-        .method(method)
-        .uri(url)
-        .header("authorization", format!("Bearer {key}"))
-        .header("content-type", "application/json")
-        .body(body.to_owned())?;
-    let mut answer = client.run(request)?;
+    let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", "application/json");
+    let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let mut answer = client.run(request.body(body.to_owned())?)?;
     let fields = format!("{:?}", answer.headers());
     let status = answer.status().as_u16();
     stage.said.push((format!("{method} {url}"), fields + &answer.body_mut().read_to_string()?));
