@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{House, HouseOptions, Latency, git, programs, python};
+use nexus_tests::{House, HouseOptions, git, programs, python};
 use serde_json::Value;
 
 /// Cases for each call in the phase of random ones; the others have as many as the description makes them have.
@@ -17,19 +17,9 @@ const SEED: &str = "7";
 fn house(folder: &Path) -> Result<House> {
     let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../apps");
     git(folder, &["init", "-q", "--bare", "-b", "main", "remote.git"])?;
-    let options = HouseOptions {
-        programs: programs()?,
-        apps: Some(apps.clone()),
-        recordings: apps.join("recordings"),
-        replayed: apps,
-        latency: Latency::None,
-        seed: 7,
-        strict_coder: false,
-        missing: None,
-        settings: format!("definitions: {{ remote: {{ url: \"{}\" }} }}\n", folder.join("remote.git").display()),
-        cores: None,
-    };
-    House::start(options, folder)
+    let recordings = apps.join("recordings");
+    let settings = format!("definitions: {{ remote: {{ url: \"{}\" }} }}\n", folder.join("remote.git").display());
+    House::start(HouseOptions::new(programs()?, apps, recordings, settings), folder)
 }
 
 /// Runs Schemathesis; what it reports, and what it says.

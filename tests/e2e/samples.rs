@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nexus_tests::{House, HouseOptions, Latency, OperationInputs, copy_folder, inputs, programs};
+use nexus_tests::{House, HouseOptions, OperationInputs, copy_folder, inputs, programs};
 use serde_json::{Value, json};
 
 const APP: &str = "headline-desk";
@@ -68,17 +68,10 @@ fn decide(
 ) -> Result<(String, Value)> {
     let data = folder.join(name);
     create_dir_all(&data)?;
+    let settings = "oracle: { tick_ms: 100 }\n".to_owned();
     let options = HouseOptions {
-        programs: programs()?,
-        apps: Some(apps.to_owned()),
-        replayed: apps.to_owned(),
-        recordings,
-        latency: Latency::None,
-        seed: 7,
         strict_coder: name == "opinion",
-        missing: None,
-        settings: "oracle: { tick_ms: 100 }\n".to_owned(),
-        cores: None,
+        ..HouseOptions::new(programs()?, apps.to_owned(), recordings, settings)
     };
     let house = House::start(options, &data)?;
     for input in &asked.inputs {

@@ -56,6 +56,24 @@ pub struct HouseOptions {
     pub cores: Option<(&'static str, &'static str)>,
 }
 
+impl HouseOptions {
+    /// Applications, all of them imported, whose recordings are answered at once and whatever the coder's prompt is.
+    pub fn new(programs: PathBuf, apps: PathBuf, recordings: PathBuf, settings: String) -> Self {
+        Self {
+            programs,
+            apps: Some(apps.clone()),
+            replayed: apps,
+            recordings,
+            latency: Latency::None,
+            seed: 7,
+            strict_coder: false,
+            missing: None,
+            settings,
+            cores: None,
+        }
+    }
+}
+
 /// A running server, the replay behind it, and a client with the admin key.
 pub struct House {
     options: HouseOptions,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Fixture, House, HouseOptions, Latency};
+use crate::{Fixture, House, HouseOptions};
 
 /// Where a test happens: a folder with applications, recordings and state.
 #[derive(Debug)]
@@ -51,18 +51,8 @@ impl Stage {
     }
 
     fn options(&self, settings: &str, apps: Option<PathBuf>) -> Result<HouseOptions> {
-        Ok(HouseOptions {
-            programs: programs()?,
-            apps,
-            replayed: self.apps(),
-            recordings: self.folder.join("recordings"),
-            latency: Latency::None,
-            seed: 7,
-            strict_coder: false,
-            missing: None,
-            settings: settings.to_owned(),
-            cores: None,
-        })
+        let recordings = self.folder.join("recordings");
+        Ok(HouseOptions { apps, ..HouseOptions::new(programs()?, self.apps(), recordings, settings.to_owned()) })
     }
 }
 

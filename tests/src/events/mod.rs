@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 pub use self::report::EventReport;
 use self::report::dead_letters;
-use crate::{Api, House, HouseOptions, Latency, RedisServer};
+use crate::{Api, House, HouseOptions, RedisServer};
 
 const APP: &str = "till";
 /// Events in one request; also the most that Nexus takes.
@@ -132,19 +132,7 @@ impl EventSoak {
         let settings = format!(
             "events: {{ lease_ms: 1000, retry_ms: 20, parallel: 64 }}\nlog: {{ level: warn }}\nstore: {store}\n"
         );
-        let options = HouseOptions {
-            programs: self.programs.clone(),
-            apps: Some(apps.clone()),
-            replayed: apps,
-            recordings,
-            latency: Latency::None,
-            seed: 7,
-            strict_coder: false,
-            missing: None,
-            settings,
-            cores: None,
-        };
-        House::start(options, &data)
+        House::start(HouseOptions::new(self.programs.clone(), apps, recordings, settings), &data)
     }
 
     /// Kills server or Redis whenever another share of the events has been published.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nexus_tests::{Fixture, House, HouseOptions, Latency, Taste, source};
+use nexus_tests::{Fixture, House, HouseOptions, Taste, source};
 
 use crate::workspace::Workspace;
 
@@ -41,16 +41,8 @@ impl Bench {
         let data = self.folder.join(state);
         std::fs::create_dir_all(&data)?;
         let options = HouseOptions {
-            programs: workspace.programs(),
-            apps: Some(self.apps()),
-            replayed: self.apps(),
-            recordings: self.folder.join("recordings"),
-            latency: Latency::None,
-            seed: 7,
-            strict_coder: false,
-            missing: None,
-            settings: settings.to_owned(),
             cores,
+            ..HouseOptions::new(workspace.programs(), self.apps(), self.folder.join("recordings"), settings.to_owned())
         };
         House::start(options, &data)
     }

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
-use nexus_tests::{Fixture, House, HouseOptions, Latency, Loss, OutageReport, RedisServer, Taste, outage};
+use nexus_tests::{Fixture, House, HouseOptions, Loss, OutageReport, RedisServer, Taste, outage};
 
 use crate::{out, setup, workspace::Workspace};
 
@@ -52,19 +52,8 @@ fn start(workspace: &Workspace, folder: &std::path::Path, redis: &RedisServer) -
         std::fs::create_dir_all(made)?;
     }
     Fixture::new(APP, Taste::Opinion)?.write(&apps, &recordings)?;
-    let options = HouseOptions {
-        programs: workspace.programs(),
-        apps: Some(apps.clone()),
-        replayed: apps,
-        recordings,
-        latency: Latency::None,
-        seed: 7,
-        strict_coder: false,
-        missing: None,
-        settings: format!("oracle: {{ tick_ms: 100, audit_share: 0 }}\nstore: {}\n", redis.url()),
-        cores: None,
-    };
-    House::start(options, &data)
+    let settings = format!("oracle: {{ tick_ms: 100, audit_share: 0 }}\nstore: {}\n", redis.url());
+    House::start(HouseOptions::new(workspace.programs(), apps, recordings, settings), &data)
 }
 
 fn show(loss: Loss, report: &OutageReport) {
