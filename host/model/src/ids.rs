@@ -82,6 +82,10 @@ name! {
     OperationName
 }
 name! {
+    /// The name of a plugin within its application, the namespace of its tools; the same form as [`AppName`].
+    PluginName
+}
+name! {
     /// The name of a secret of the host or of an application; the same form as [`AppName`].
     SecretName
 }

@@ -10,9 +10,11 @@ mod definitions;
 mod event;
 mod execution;
 mod generation;
+mod guest_services;
 mod ids;
 mod jit;
 mod money;
+mod plugin;
 mod remote;
 mod runtime;
 mod secrets;
@@ -34,9 +36,16 @@ pub use execution::{Cause, Execution, FallbackReason, Origin, SPANS, ServedBy, T
 pub use generation::{
     AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
 };
-pub use ids::{AppName, ExecutionId, InvalidName, OperationName, OperationRef, Revision, SecretName, VersionHash};
+pub use guest_services::{GuestLevel, GuestServices, KeyPage, ServiceError};
+pub use ids::{
+    AppName, ExecutionId, InvalidName, OperationName, OperationRef, PluginName, Revision, SecretName, VersionHash,
+};
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
+pub use plugin::{
+    Access, Credential, GrantNeed, Grants, HttpGrant, LinkedPlugin, Plugin, PluginFacts, PluginHost, ToolFault,
+    ToolOutcome, ToolSignature,
+};
 pub use remote::{DefinitionRemote, Moved, RemoteError};
 pub use runtime::{Batch, Durability, Entry, Key, Quota, QuotaKind, RuntimeStore, StoreError, Write};
 pub use secrets::{SecretOwner, SecretSource};
