@@ -8,6 +8,8 @@ mod artefact;
 mod cache;
 mod child;
 mod config;
+#[cfg_attr(not(test), expect(dead_code, reason = "what a component says about itself will be read with its types"))]
+mod docs;
 mod engine;
 mod error;
 mod fault;
@@ -21,6 +23,7 @@ mod wasi;
 pub use self::{
     child::child_main,
     config::{CacheKey, ChildCommand, CompileLimits, GuestLimits, MAX_MEMORY_BYTES, PoolSize, WasmConfig},
+    docs::{DocsError, with_docs},
     engine::pagemap_scan_available,
     error::HostError,
     host::{CacheCounters, WasmHost},
