@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+use crate::GrantNeed;
+
 /// Where a component came from; decides the engine it runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ComponentKind {
@@ -56,6 +58,9 @@ pub enum LoadError {
     /// It imports what nobody granted.
     #[error("the component imports what it has not been granted: {}", .0.join(", "))]
     ForeignImports(Vec<String>),
+    /// It imports what it has not been granted, though it could be: all of that.
+    #[error("{}", proposal(.0))]
+    NotGranted(Vec<GrantNeed>),
     /// It does not export what the world asks for.
     #[error("the component does not export {0}")]
     MissingExport(String),
@@ -65,6 +70,19 @@ pub enum LoadError {
     /// The host failed, not the component.
     #[error("the component could not be loaded: {0}")]
     Host(String),
+}
+
+/// What is missing, and the lines for `app.yaml` that mend it.
+fn proposal(needs: &[GrantNeed]) -> String {
+    let imports: Vec<_> = needs.iter().map(|need| need.import.as_str()).collect();
+    let mut lines: Vec<_> = needs.iter().map(|need| need.yaml.as_str()).collect();
+    lines.dedup();
+    format!(
+        "the component imports what it has not been granted: {}. If it may use that, say so where `app.yaml` names it:\n\
+         grants:\n  {}",
+        imports.join(", "),
+        lines.join("\n  ")
+    )
 }
 
 /// Why source did not become a component.
@@ -108,4 +126,22 @@ pub trait ComponentHost: Send + Sync {
 
     /// Compiles (in a limited child process, once per component: the machine code is cached) and links a component.
     async fn load(&self, kind: ComponentKind, component: &[u8]) -> Result<Arc<dyn Component>, LoadError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_grants_can_be_pasted() {
+        let need = |import: &str, yaml: &str| GrantNeed { import: import.to_owned(), yaml: yaml.to_owned() };
+        let error = LoadError::NotGranted(vec![
+            need("wasi:keyvalue/store@0.2.0-draft2", "state: read-write"),
+            need("wasi:keyvalue/atomics@0.2.0-draft2", "state: read-write"),
+            need("wasi:logging/logging@0.1.0-draft", "logging: true"),
+        ]);
+        let text = error.to_string();
+        assert!(text.ends_with("\ngrants:\n  state: read-write\n  logging: true"), "{text}");
+        assert!(text.contains("wasi:keyvalue/atomics@0.2.0-draft2"), "{text}");
+    }
 }
