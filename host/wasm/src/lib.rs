@@ -6,6 +6,8 @@
 
 mod artefact;
 mod cache;
+#[expect(dead_code, reason = "until plugins are linked")]
+mod capabilities;
 mod child;
 mod config;
 #[cfg_attr(not(test), expect(dead_code, reason = "what a component says about itself will be read with its types"))]

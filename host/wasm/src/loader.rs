@@ -70,14 +70,7 @@ pub(crate) fn link(tier: Arc<Tier>, component: &Component, digest: String) -> Re
 
 fn foreign_imports(engine: &Engine, component: &Component) -> Vec<String> {
     let ty = component.component_type();
-    ty.imports(engine).map(|(name, _)| name).filter(|name| !is_inert(name)).map(ToOwned::to_owned).collect()
-}
-
-/// Whether `import` is an interface of WASI 0.2 that is always linked.
-fn is_inert(import: &str) -> bool {
-    import.split_once('@').is_some_and(|(interface, version)| {
-        version.starts_with("0.2.") && wasi::INTERFACES.binary_search(&interface).is_ok()
-    })
+    ty.imports(engine).map(|(name, _)| name).filter(|name| !wasi::is_inert(name)).map(ToOwned::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -98,15 +91,5 @@ mod tests {
         assert!(refusal(b"\n (component)").contains("text"));
         assert!(refusal(b"").contains("WebAssembly"));
         assert!(refusal(b"GIF89a..").contains("WebAssembly"));
-    }
-
-    #[test]
-    fn only_wasi_of_the_linked_version_is_inert() {
-        assert!(wasi::INTERFACES.is_sorted());
-        assert!(is_inert("wasi:cli/environment@0.2.6"));
-        assert!(!is_inert("wasi:cli/environment@0.3.0"));
-        assert!(!is_inert("wasi:cli/environment"));
-        assert!(!is_inert("wasi:http/outgoing-handler@0.2.6"));
-        assert!(!is_inert("nexus:host/llm@0.1.0"));
     }
 }

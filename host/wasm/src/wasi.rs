@@ -1,4 +1,4 @@
-//! Inert WASI: every component may import it, and gains nothing by it.
+//! Inert WASI: every component may import it, and gains nothing by it. What a plugin is granted comes on top.
 //!
 //! The environment, the arguments and standard input are empty, no folder is open, sockets are denied, clocks stand
 //! still, random is a fixed sequence, and what is written to standard output or error goes to the log, cut short.
@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use nexus_model::{Grants, GuestServices};
 use tokio::io::AsyncWrite;
 use wasmtime::{
     Engine,
@@ -23,7 +24,7 @@ use wasmtime_wasi::{
     random::Deterministic,
 };
 
-use crate::{config::GuestLimits, limits::StoreLimits};
+use crate::{capabilities::PluginState, config::GuestLimits, limits::StoreLimits};
 
 /// The interfaces of WASI 0.2 that are linked, without their version.
 pub(crate) const INTERFACES: [&str; 27] = [
@@ -70,10 +71,12 @@ const WRITE_BYTES: usize = 64 << 10;
 pub(crate) struct GuestState {
     pub(crate) limits: StoreLimits,
     settings: GuestLimits,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     stdin: Bytes,
     /// Made on first use: most calls of most components never look at WASI.
     wasi: Option<(WasiCtx, Captured, Captured)>,
+    /// What a plugin was granted. Other components carry no more than this pointer.
+    plugin: Option<Box<PluginState>>,
 }
 
 impl GuestState {
@@ -84,7 +87,18 @@ impl GuestState {
     pub(crate) fn with_stdin(settings: &GuestLimits, stdin: Bytes) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(settings.resources);
-        Self { limits: StoreLimits::new(settings), settings: *settings, table, stdin, wasi: None }
+        Self { limits: StoreLimits::new(settings), settings: *settings, table, stdin, wasi: None, plugin: None }
+    }
+
+    #[expect(dead_code, reason = "until plugins are linked")]
+    /// The state of a call of a plugin, whose linker is that of the same grants.
+    pub(crate) fn for_plugin(settings: &GuestLimits, grants: &Grants, services: Arc<dyn GuestServices>) -> Self {
+        Self { plugin: Some(Box::new(PluginState::new(grants, services))), ..Self::new(settings) }
+    }
+
+    /// What the call was granted. A host function that asks for it is linked for plugins only.
+    pub(crate) fn plugin(&mut self) -> wasmtime::Result<&mut PluginState> {
+        self.plugin.as_deref_mut().ok_or_else(|| wasmtime::Error::msg("the call is not that of a plugin"))
     }
 
     /// What the guest wrote to standard output and standard error, as far as it was kept.
@@ -95,7 +109,8 @@ impl GuestState {
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (ctx, ..) = self.wasi.get_or_insert_with(|| inert(&self.settings, self.stdin.clone()));
+        let (ctx, ..) =
+            self.wasi.get_or_insert_with(|| context(&self.settings, self.stdin.clone(), self.plugin.as_deref()));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }
@@ -107,10 +122,20 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     Ok(linker)
 }
 
-fn inert(settings: &GuestLimits, stdin: Bytes) -> (WasiCtx, Captured, Captured) {
+/// Whether `import` is an interface of WASI 0.2 that is always linked.
+pub(crate) fn is_inert(import: &str) -> bool {
+    is_of_wasi_0_2(import).is_some_and(|interface| INTERFACES.binary_search(&interface).is_ok())
+}
+
+/// The name of an interface of WASI 0.2, without its version.
+pub(crate) fn is_of_wasi_0_2(import: &str) -> Option<&str> {
+    import.split_once('@').filter(|(_, version)| version.starts_with("0.2.")).map(|(interface, _)| interface)
+}
+
+fn context(settings: &GuestLimits, stdin: Bytes, plugin: Option<&PluginState>) -> (WasiCtx, Captured, Captured) {
     let (out, err) = (Captured::new(settings.output_bytes), Captured::new(settings.output_bytes));
-    let ctx = WasiCtxBuilder::new()
-        .stdin(MemoryInputPipe::new(stdin))
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdin(MemoryInputPipe::new(stdin))
         .stdout(out.clone())
         .stderr(err.clone())
         .secure_random(Deterministic::new(RANDOM.to_vec()))
@@ -121,9 +146,11 @@ fn inert(settings: &GuestLimits, stdin: Bytes) -> (WasiCtx, Captured, Captured) 
         .monotonic_clock(StoppedClock)
         .allow_tcp(false)
         .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .build();
-    (ctx, out, err)
+        .allow_ip_name_lookup(false);
+    if let Some(plugin) = plugin {
+        plugin.enliven(&mut wasi);
+    }
+    (wasi.build(), out, err)
 }
 
 struct StoppedClock;
@@ -219,5 +246,20 @@ impl AsyncWrite for Captured {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_wasi_of_the_linked_version_is_inert() {
+        assert!(INTERFACES.is_sorted());
+        assert!(is_inert("wasi:cli/environment@0.2.6"));
+        assert!(!is_inert("wasi:cli/environment@0.3.0"));
+        assert!(!is_inert("wasi:cli/environment"));
+        assert!(!is_inert("wasi:http/outgoing-handler@0.2.6"));
+        assert!(!is_inert("nexus:host/llm@0.1.0"));
     }
 }
