@@ -1,7 +1,6 @@
 //! The log of the program: kept, searched, followed, and without secrets.
 
 use std::{
-    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -9,63 +8,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    program::{Served, run, text},
-    support::{SHOUT, ShoutingEndpoint, write_app},
+    program::{Program, run, text},
+    support::{ShoutingEndpoint, write_app},
 };
-
-struct Program {
-    served: Served,
-    key: String,
-    client: reqwest::Client,
-}
-
-impl Program {
-    fn start(dir: &Path, endpoint: &str, more: &[&str]) -> Self {
-        let stderr = std::fs::File::options().create(true).append(true).open(dir.join("stderr")).unwrap();
-        let served = Served::start_with(dir, endpoint, more, stderr.into());
-        let key = std::fs::read_to_string(served.first["admin_key_file"].as_str().unwrap()).unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { served, key: key.trim().to_owned(), client }
-    }
-
-    fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.get_as(&self.key, path)
-    }
-
-    fn get_as(&self, key: &str, path: &str) -> reqwest::RequestBuilder {
-        self.client.get(format!("{}{path}", self.served.url)).bearer_auth(key)
-    }
-
-    fn call(&self, text: &str) -> reqwest::RequestBuilder {
-        let body = json!({ "text": text });
-        self.client.post(format!("{}{SHOUT}", self.served.url)).bearer_auth(&self.key).json(&body)
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        self.get(path).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
-    }
-
-    /// Waits until the answer to this question has records.
-    async fn records(&self, path: &str) -> Vec<Value> {
-        let begun = Instant::now();
-        loop {
-            let page = self.json(path).await;
-            let records = page["records"].as_array().unwrap();
-            if !records.is_empty() {
-                return records.clone();
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "no records at {path}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn key(&self, scope: &str) -> String {
-        let body = json!({ "name": "x", "scopes": [scope] });
-        let made = self.client.post(format!("{}/v1/keys", self.served.url)).bearer_auth(&self.key).json(&body);
-        let made: Value = made.send().await.unwrap().json().await.unwrap();
-        made["key"].as_str().unwrap().to_owned()
-    }
-}
 
 /// The next event that is not only there to keep the connection alive: its text.
 async fn event(stream: &mut reqwest::Response, buffer: &mut String) -> String {
@@ -98,12 +43,12 @@ async fn records_of_a_call_are_found_by_whoever_may_read_them() {
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let answer = program.call("hi").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01")).send();
     let id = answer.await.unwrap().headers()["x-nexus-execution"].to_str().unwrap().to_owned();
-    let records = program.records(&format!("/v1/logs?execution={id}")).await;
+    let records = program.records(&format!("/v1/logs?execution={id}"), 1).await;
     for record in &records {
         assert_eq!((&record["app"], &record["operation"]), (&json!("echo-desk"), &json!("shout")), "{record}");
         assert_eq!(record["trace_id"], trace, "{record}");
     }
-    let loaded = program.records("/v1/logs?app=echo-desk&level=info&q=LOADED").await;
+    let loaded = program.records("/v1/logs?app=echo-desk&level=info&q=LOADED", 1).await;
     assert_eq!(loaded[0]["target"], "nexus_core::registry::load");
 
     let mine = program.key("apps:echo-desk:read").await;
@@ -189,7 +134,7 @@ async fn no_secret_and_no_forged_line_reaches_the_log() {
             Program::start(dir.path(), &endpoint.url, &["--log", "trace", "--log-format", format, "--set", &key]);
         let call = program.call("fail").header("x-api-key", "canary-in-a-header").header("cookie", "a=canary-cookie");
         let id = call.send().await.unwrap().headers()["x-nexus-execution"].to_str().unwrap().to_owned();
-        program.records(&format!("/v1/logs?execution={id}")).await;
+        program.records(&format!("/v1/logs?execution={id}"), 1).await;
         program.call("tell plain-canary-of-the-model").send().await.unwrap();
         let admin = program.key.clone();
         tokio::task::spawn_blocking(move || assert!(program.served.terminate().success())).await.unwrap();

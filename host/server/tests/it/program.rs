@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{ShoutingEndpoint, break_app, write_app};
+use crate::support::{SHOUT, ShoutingEndpoint, break_app, write_app};
 
 fn nexus(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
@@ -76,6 +76,66 @@ impl Drop for Served {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A server as a process of its own, and an administrator who asks it.
+pub(crate) struct Program {
+    pub(crate) served: Served,
+    pub(crate) key: String,
+    client: reqwest::Client,
+}
+
+impl Program {
+    pub(crate) fn start(dir: &Path, endpoint: &str, more: &[&str]) -> Self {
+        let stderr = std::fs::File::options().create(true).append(true).open(dir.join("stderr")).unwrap();
+        let served = Served::start_with(dir, endpoint, more, stderr.into());
+        let key = std::fs::read_to_string(served.first["admin_key_file"].as_str().unwrap()).unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { served, key: key.trim().to_owned(), client }
+    }
+
+    /// A request with the administrator's key.
+    pub(crate) fn ask(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.served.url)).bearer_auth(&self.key)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.ask(reqwest::Method::GET, path)
+    }
+
+    pub(crate) fn get_as(&self, key: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.get(format!("{}{path}", self.served.url)).bearer_auth(key)
+    }
+
+    pub(crate) fn call(&self, text: &str) -> reqwest::RequestBuilder {
+        self.ask(reqwest::Method::POST, SHOUT).json(&json!({ "text": text }))
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        self.get(path).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// Waits until the answer to this question has so many records.
+    pub(crate) async fn records(&self, path: &str, count: usize) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let page = self.json(path).await;
+            let records = page["records"].as_array().unwrap();
+            if records.len() >= count {
+                return records.clone();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} of {count} records at {path}", records.len());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Makes a key with this scope.
+    pub(crate) async fn key(&self, scope: &str) -> String {
+        let body = json!({ "name": "x", "scopes": [scope] });
+        let made = self.client.post(format!("{}/v1/keys", self.served.url)).bearer_auth(&self.key).json(&body);
+        let made: Value = made.send().await.unwrap().json().await.unwrap();
+        made["key"].as_str().unwrap().to_owned()
     }
 }
 
