@@ -1,6 +1,7 @@
 //! Whether one application may call another: a decision on values alone.
 
 use nexus_model::{AppName, Security};
+use nexus_signals::DeliveryRefusal;
 
 /// Why an application may not call another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,28 @@ pub enum CallRefused {
         /// Who is called.
         callee: AppName,
     },
+}
+
+impl CallRefused {
+    /// What is to be changed, and where.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::NotDeclared { caller, callee } => {
+                format!("add `{callee}` to `security.may_call` in the `app.yaml` of `{caller}`")
+            }
+            Self::NotAdmitted { caller, callee } => {
+                format!("add `{caller}` to `security.callable_by` in the `app.yaml` of `{callee}`")
+            }
+        }
+    }
+
+    /// How it is counted.
+    pub(crate) fn reason(&self) -> DeliveryRefusal {
+        match self {
+            Self::NotDeclared { .. } => DeliveryRefusal::NotDeclared,
+            Self::NotAdmitted { .. } => DeliveryRefusal::NotAdmitted,
+        }
+    }
 }
 
 /// Whether `caller` may call `target`, or take what it emits: both definitions must say so. An application may always call
@@ -76,7 +99,9 @@ mod tests {
         let (shop, crm) = (name("shop"), name("crm"));
         let refused = may_call((&shop, &Security::default()), (&crm, &Security::default())).unwrap_err();
         assert_eq!(refused.to_string(), "`shop` may not call `crm`: its `security.may_call` does not name it");
+        assert_eq!(refused.mend(), "add `crm` to `security.may_call` in the `app.yaml` of `shop`");
         let refused = may_call((&shop, &security(&["crm"], &[])), (&crm, &Security::default())).unwrap_err();
         assert!(refused.to_string().contains("`security.callable_by` of `crm`"), "{refused}");
+        assert_eq!(refused.mend(), "add `shop` to `security.callable_by` in the `app.yaml` of `crm`");
     }
 }

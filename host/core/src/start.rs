@@ -282,6 +282,7 @@ fn events(config: EventsConfig, parts: &Parts, registry: &Arc<ApplicationRegistr
         runtime: Arc::clone(&parts.runtime),
         registry: Arc::clone(registry),
         bus: parts.events.clone(),
+        metrics: Arc::clone(&parts.metrics),
         secrets: Arc::clone(&parts.secrets),
         host: host.to_owned(),
         tracker: parts.tracker.clone(),

@@ -62,6 +62,16 @@ fn forms(faults: &mut Faults) -> Option<(Form, Form)> {
         .ok()
 }
 
+impl Surroundings<'_> {
+    /// What is wrong with naming this application: nothing where it is known, or nobody says which there are.
+    pub(crate) fn unknown_app(&self, name: &AppName) -> Option<Finding> {
+        let known = self.apps.filter(|known| !known.contains(name))?;
+        let message = format!("there is no application {}", quoted(name.as_str()));
+        let finding = Finding::new(FaultCode::UnknownApp, message);
+        Some(finding.nearest(nearest(name.as_str(), known.iter().map(AppName::as_str))))
+    }
+}
+
 struct Reader<'a> {
     files: &'a FileTree,
     surroundings: Surroundings<'a>,
@@ -80,7 +90,7 @@ impl Reader<'_> {
     fn app(mut self) -> Option<App> {
         let limits = self.limits();
         let operations = self.operations();
-        let triggers = triggers::read(&self.document, operations.as_ref(), self.faults);
+        let triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
         let name = self.name();
         let security = self.security();
         let description = self.text("/metadata/description").unwrap_or_default();
@@ -139,12 +149,8 @@ impl Reader<'_> {
         let at = format!("/spec/security/{list}");
         let given = self.document.value.pointer(&at).and_then(Value::as_array);
         let names: Vec<Option<AppName>> = given.into_iter().flatten().map(|name| name.as_str()?.parse().ok()).collect();
-        if let Some(known) = self.surroundings.apps {
-            for (index, name) in names.iter().enumerate() {
-                let Some(name) = name.as_ref().filter(|name| !known.contains(name)) else { continue };
-                let message = format!("there is no application {}", quoted(name.as_str()));
-                let finding = Finding::new(FaultCode::UnknownApp, message)
-                    .nearest(nearest(name.as_str(), known.iter().map(AppName::as_str)));
+        for (index, name) in names.iter().enumerate() {
+            if let Some(finding) = name.as_ref().and_then(|name| self.surroundings.unknown_app(name)) {
                 self.fault_at_value(&format!("{at}/{index}"), finding);
             }
         }

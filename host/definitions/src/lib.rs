@@ -72,7 +72,7 @@ pub struct Surroundings<'a> {
     pub folder: Option<&'a AppName>,
     /// The aliases of models in the server's settings; not checked if `None`.
     pub models: Option<&'a [String]>,
-    /// The applications that there are, which `security` may name; not checked if `None`.
+    /// The applications that there are, which `security` and triggers may name; not checked if `None`.
     pub apps: Option<&'a [AppName]>,
 }
 

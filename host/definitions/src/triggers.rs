@@ -6,12 +6,13 @@ use std::{
 };
 
 use nexus_model::{
-    EventFilter, MissedRuns, Operation, OperationName, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification,
+    AppName, EventFilter, MissedRuns, Operation, OperationName, SignatureScheme, Trigger, TriggerInput, TriggerOn,
+    Verification,
 };
 use serde_json::Value;
 
 use crate::{
-    Schedule, ScheduleError,
+    Schedule, ScheduleError, Surroundings,
     document::Document,
     duration,
     fault::{FaultCode, Faults, Finding, quoted},
@@ -25,13 +26,18 @@ const TOLERANCE: Duration = Duration::from_mins(5);
 type Operations = BTreeMap<OperationName, Operation>;
 
 /// The triggers, as far as they can be read. Whatever has the wrong shape is a fault already.
-pub(crate) fn read(document: &Document, operations: Option<&Operations>, faults: &mut Faults) -> Vec<Trigger> {
+pub(crate) fn read(
+    document: &Document,
+    surroundings: Surroundings<'_>,
+    operations: Option<&Operations>,
+    faults: &mut Faults,
+) -> Vec<Trigger> {
     let count = document.value.pointer("/spec/triggers").and_then(Value::as_array).map_or(0, Vec::len);
     let mut names = BTreeSet::new();
     let mut triggers = Vec::new();
     for number in 0..count {
         let at = format!("/spec/triggers/{number}");
-        let Some(trigger) = (Reader { document, operations, faults }).trigger(&at) else { continue };
+        let Some(trigger) = (Reader { document, surroundings, operations, faults }).trigger(&at) else { continue };
         if names.insert(trigger.name.clone()) {
             triggers.push(trigger);
         } else {
@@ -46,6 +52,7 @@ pub(crate) fn read(document: &Document, operations: Option<&Operations>, faults:
 
 struct Reader<'a> {
     document: &'a Document,
+    surroundings: Surroundings<'a>,
     /// `None` where they could not be read.
     operations: Option<&'a Operations>,
     faults: &'a mut Faults,
@@ -91,7 +98,8 @@ impl Reader<'_> {
 
     fn on(&mut self, at: &str) -> Option<TriggerOn> {
         const KINDS: [&str; 3] = ["event", "cron", "webhook"];
-        const COMPANIONS: [(&str, &str); 3] = [("filter", "event"), ("time_zone", "cron"), ("missed", "cron")];
+        const COMPANIONS: [(&str, &str); 4] =
+            [("app", "event"), ("filter", "event"), ("time_zone", "cron"), ("missed", "cron")];
         let fields = self.value(at)?.as_object()?;
         let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.contains_key(*kind)).collect();
         let meant = fields.keys().any(|field| nearest(field, KINDS).is_some());
@@ -101,7 +109,10 @@ impl Reader<'_> {
             self.fault_at_key(&format!("{at}/{field}"), Finding::new(FaultCode::BadValue, message));
         }
         match given.as_slice() {
-            ["event"] => Some(TriggerOn::Event(self.event(at)?)),
+            ["event"] => {
+                let app = self.emitter(&format!("{at}/app"));
+                Some(TriggerOn::Event { app, filter: self.event(at)? })
+            }
             ["cron"] => self.cron(at),
             ["webhook"] => Some(TriggerOn::Webhook(self.verification(&format!("{at}/webhook/verify"))?)),
             [] if meant => None,
@@ -116,6 +127,19 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// Whose events are meant; `None` for the application's own, also where it is named. That nobody knows the other is
+    /// a fault, what it permits is not: that is asked when an event comes.
+    fn emitter(&mut self, at: &str) -> Option<AppName> {
+        let name: AppName = self.text(at)?.parse().ok()?;
+        if self.text("/metadata/name").is_some_and(|own| own == name.as_str()) {
+            return None;
+        }
+        if let Some(finding) = self.surroundings.unknown_app(&name) {
+            self.fault_at_value(at, finding);
+        }
+        Some(name)
     }
 
     fn event(&self, at: &str) -> Option<EventFilter> {

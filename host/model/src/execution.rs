@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::{AnsweredBy, ExecutionId, OperationName, OperationRef, Revision, Usage, VersionHash};
+use crate::{AnsweredBy, AppName, ExecutionId, OperationName, OperationRef, Revision, Usage, VersionHash};
 
 /// The `tracing` target of the spans that a collector gets. What is said on other targets goes to the log alone.
 pub const SPANS: &str = "nexus::span";
@@ -70,6 +70,9 @@ impl FallbackReason {
 pub struct Cause {
     /// The trigger.
     pub trigger: OperationName,
+    /// The application that emitted its event, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emitter: Option<AppName>,
     /// The source of its event.
     pub event_source: String,
     /// The id of its event.

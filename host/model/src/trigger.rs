@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{EventFilter, OperationName};
+use crate::{AppName, EventFilter, OperationName};
 
 /// A trigger of an application: when something happens, an operation is called.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +22,13 @@ pub struct Trigger {
 /// What a trigger waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TriggerOn {
-    /// An event of the application.
-    Event(EventFilter),
+    /// An event.
+    Event {
+        /// The application whose events these are, never the trigger's own; the trigger's own where `None`.
+        app: Option<AppName>,
+        /// Which of them.
+        filter: EventFilter,
+    },
     /// A time of the day.
     Cron {
         /// Five fields as cron has them.
@@ -41,7 +46,7 @@ impl TriggerOn {
     /// The word used in JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Event(_) => "event",
+            Self::Event { .. } => "event",
             Self::Cron { .. } => "cron",
             Self::Webhook(_) => "webhook",
         }

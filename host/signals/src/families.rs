@@ -2,7 +2,12 @@
 
 use nexus_model::{OperationRef, ServedBy};
 
-use crate::{histogram::Counts, operation::Totals, refusals::Refusal, snapshot::HostSnapshot};
+use crate::{
+    histogram::Counts,
+    operation::Totals,
+    refusals::{DeliveryRefusal, Refusal},
+    snapshot::HostSnapshot,
+};
 
 /// Upper bounds of the histogram's buckets: 2^4 µs to 2^26 µs (67 s).
 const FIRST_POWER: u32 = 4;
@@ -144,10 +149,14 @@ fn of_operations(operations: &[(OperationRef, Totals)]) -> Vec<Family> {
     ]
 }
 
-fn of_host(host: HostSnapshot) -> [Family; 8] {
+fn of_host(host: HostSnapshot) -> [Family; 9] {
     let counter = |name, help, value| {
         let samples = Samples::Counter(vec![(Labels::new(), whole(value))]);
         Family { name, help, unit: None, samples }
+    };
+    let by_reason = |name, help, counts: Vec<(&'static str, u64)>| {
+        let samples = counts.into_iter().map(|(why, count)| (label("reason", why), whole(count)));
+        Family { name, help, unit: None, samples: Samples::Counter(samples.collect()) }
     };
     [
         Family {
@@ -157,18 +166,16 @@ fn of_host(host: HostSnapshot) -> [Family; 8] {
             samples: Samples::Gauge(vec![(Labels::new(), whole(host.in_flight))]),
         },
         counter("nexus.requests.shed", "Requests turned away because too much was going on", host.shed),
-        Family {
-            name: "nexus.requests.refused",
-            help: "Requests turned away, and models not asked, for what the caller may do or use, by reason",
-            unit: None,
-            samples: Samples::Counter(
-                Refusal::ALL
-                    .iter()
-                    .zip(host.refused)
-                    .map(|(why, count)| (label("reason", why.as_str()), whole(count)))
-                    .collect(),
-            ),
-        },
+        by_reason(
+            "nexus.requests.refused",
+            "Requests turned away, and models not asked, for what the caller may do or use, by reason",
+            Refusal::ALL.map(Refusal::as_str).into_iter().zip(host.refused).collect(),
+        ),
+        by_reason(
+            "nexus.events.refused",
+            "Deliveries of events to another application that the definitions do not permit, by reason",
+            DeliveryRefusal::ALL.map(DeliveryRefusal::as_str).into_iter().zip(host.deliveries_refused).collect(),
+        ),
         counter(
             "nexus.executions.dropped",
             "Executions not recorded because the queue was full",

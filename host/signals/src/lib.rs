@@ -33,6 +33,6 @@ pub use logging::{LogFormat, LogGuard, LoggingError, LoggingService, LoggingSett
 pub use operation::{HostMetrics, InFlight, OperationMetrics};
 pub use query::{Metric, MetricError, Point, Series, Span, TooManyPoints, series};
 pub use redact::{Redactor, escape_controls};
-pub use refusals::Refusal;
+pub use refusals::{DeliveryRefusal, Refusal};
 pub use snapshot::{Audits, ByPath, HostSnapshot, Latency, OperationSnapshot, Tokens};
 pub use telemetry::{Telemetry, TelemetryError, TelemetrySettings};

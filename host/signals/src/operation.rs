@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     histogram::{Counts, Histogram},
-    refusals::{Refusal, Refusals},
+    refusals::{Counters, DeliveryRefusal, Refusal},
     snapshot::{ByPath, HostSnapshot},
 };
 
@@ -203,7 +203,8 @@ pub struct HostMetrics {
     shed: AtomicU64,
     executions_dropped: AtomicU64,
     events_dropped: AtomicU64,
-    refusals: Refusals,
+    refusals: Counters<{ Refusal::ALL.len() }>,
+    delivery_refusals: Counters<{ DeliveryRefusal::ALL.len() }>,
     log_lost: AtomicU64,
     telemetry_failed: AtomicU64,
     traces_dropped: AtomicU64,
@@ -223,7 +224,12 @@ impl HostMetrics {
 
     /// A request was turned away, or a model not asked, for what the caller may do or use.
     pub fn record_refused(&self, refusal: Refusal) {
-        self.refusals.record(refusal);
+        self.refusals.record(refusal as usize);
+    }
+
+    /// An application's event was not delivered to another application.
+    pub fn record_delivery_refused(&self, refusal: DeliveryRefusal) {
+        self.delivery_refusals.record(refusal as usize);
     }
 
     /// So many executions were not recorded because the queue was full.
@@ -259,6 +265,7 @@ impl HostMetrics {
             executions_dropped: self.executions_dropped.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
             refused: self.refusals.counts(),
+            deliveries_refused: self.delivery_refusals.counts(),
             log_lost: self.log_lost.load(Relaxed),
             telemetry_failed: self.telemetry_failed.load(Relaxed),
             traces_dropped: self.traces_dropped.load(Relaxed),

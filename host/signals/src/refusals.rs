@@ -1,4 +1,4 @@
-//! Requests that were turned away for what the caller may do or use.
+//! What was turned away for what somebody may do or use.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -30,16 +30,45 @@ impl Refusal {
     }
 }
 
-/// One counter for each [`Refusal`], in the order of [`Refusal::ALL`].
-#[derive(Debug, Default)]
-pub(crate) struct Refusals([AtomicU64; Refusal::ALL.len()]);
+/// Why an application's event was not delivered to another application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryRefusal {
+    /// The definition of the application that emits it does not say that it calls the other.
+    NotDeclared,
+    /// The other's definition does not let it in.
+    NotAdmitted,
+}
 
-impl Refusals {
-    pub(crate) fn record(&self, refusal: Refusal) {
-        self.0[refusal as usize].fetch_add(1, Relaxed);
+impl DeliveryRefusal {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::NotDeclared, Self::NotAdmitted];
+
+    /// The word used in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDeclared => "not_declared",
+            Self::NotAdmitted => "not_admitted",
+        }
+    }
+}
+
+/// One counter for each reason, in the order of its `ALL`.
+#[derive(Debug)]
+pub(crate) struct Counters<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for Counters<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default()))
+    }
+}
+
+impl<const N: usize> Counters<N> {
+    /// Counts the reason at this place.
+    pub(crate) fn record(&self, place: usize) {
+        self.0[place].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn counts(&self) -> [u64; Refusal::ALL.len()] {
-        Refusal::ALL.map(|refusal| self.0[refusal as usize].load(Relaxed))
+    pub(crate) fn counts(&self) -> [u64; N] {
+        self.0.each_ref().map(|count| count.load(Relaxed))
     }
 }

@@ -142,6 +142,8 @@ pub struct HostSnapshot {
     pub events_dropped: u64,
     /// Requests turned away since the start for what the caller may do or use, in the order of [`crate::Refusal::ALL`].
     pub refused: [u64; crate::Refusal::ALL.len()],
+    /// Events not delivered to another application since the start, in the order of [`crate::DeliveryRefusal::ALL`].
+    pub deliveries_refused: [u64; crate::DeliveryRefusal::ALL.len()],
     /// Log records not kept on disk since the start, because the queue was full or the disk refused them.
     pub log_lost: u64,
     /// Batches of telemetry that the collector did not take since the start.

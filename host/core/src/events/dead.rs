@@ -51,6 +51,8 @@ pub struct DeadLetter {
     pub message: String,
     /// When it was put aside.
     pub dead_at: OffsetDateTime,
+    /// The application that emitted the event, where that is another.
+    pub emitter: Option<AppName>,
     /// The event.
     pub event: CloudEvent,
 }
@@ -71,6 +73,8 @@ struct Stored {
     failure: Failure,
     #[serde(with = "time::serde::rfc3339")]
     dead_at: OffsetDateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    emitter: Option<AppName>,
     event: CloudEvent,
 }
 
@@ -79,7 +83,7 @@ impl Events {
         &self,
         app: &AppName,
         trigger: &Trigger,
-        event: &CloudEvent,
+        Queued { emitter, event, .. }: &Queued,
         deliveries: u64,
         failure: Failure,
     ) -> Result<(), StoreError> {
@@ -89,7 +93,8 @@ impl Events {
             "code": failure.code,
         });
         let (trigger, dead_at) = (trigger.name.to_string(), OffsetDateTime::now_utc());
-        let stored = Stored { trigger: trigger.clone(), deliveries, failure, dead_at, event: event.clone() };
+        let (emitter, event) = (emitter.clone(), event.clone());
+        let stored = Stored { trigger: trigger.clone(), deliveries, failure, dead_at, emitter, event };
         let value = serde_json::to_vec(&stored).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         self.parts.runtime.append(&letters(app), value, MAX_LETTERS).await?;
         let told = CloudEvent::now("nexus.trigger.dead", format!("/v1/apps/{app}/triggers"), trigger, told);
@@ -135,7 +140,7 @@ impl Events {
         let Some(trigger) = trigger else { return Ok(false) };
         let key = effect::idempotency_key(app, trigger, &letter.event);
         self.parts.runtime.write(vec![Write::Delete { key: known(app, &key) }], Durability::Synced).await?;
-        self.enqueue(app, trigger, Queued::now(letter.event)).await?;
+        self.enqueue(app, trigger, Queued::now(letter.emitter, letter.event)).await?;
         self.parts.runtime.remove(&letters(app), &[letter.id]).await?;
         Ok(true)
     }
@@ -158,6 +163,6 @@ fn parse(id: String, value: &[u8]) -> Option<DeadLetter> {
             return None;
         }
     };
-    let Stored { trigger, deliveries, failure, dead_at, event } = stored;
-    Some(DeadLetter { id, trigger, deliveries, code: failure.code, message: failure.message, dead_at, event })
+    let Stored { trigger, deliveries, failure: Failure { code, message }, dead_at, emitter, event } = stored;
+    Some(DeadLetter { id, trigger, deliveries, code, message, dead_at, emitter, event })
 }

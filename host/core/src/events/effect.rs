@@ -112,20 +112,29 @@ impl Effects {
         deliveries: u64,
         failure: Failure,
     ) -> Result<Outcome, StoreError> {
-        self.events.put_aside(&self.app, &self.trigger, &work.queued.event, deliveries, failure).await?;
+        self.events.put_aside(&self.app, &self.trigger, &work.queued, deliveries, failure).await?;
         self.events.make_known(&self.app, key, None).await?;
         Ok(Outcome::Done)
     }
 
     /// Calls the operation. `None`: it has answered, and that is durable together with the mark that it has.
     async fn call(&self, work: &Work, key: &str, delivery: u64) -> Result<Option<Refused>, StoreError> {
-        let event = &work.queued.event;
+        let Queued { emitter, event, .. } = &work.queued;
+        // What was permitted when the event came may not be so any more.
+        if let Some(emitter) = emitter
+            && let Some(application) = self.events.parts.registry.application(self.app.as_str())
+            && let Err(refused) = self.events.permit(emitter, &application)
+        {
+            let failure = Failure::new("not_permitted", format!("{refused}; {}", refused.mend()));
+            return Ok(Some(Refused::Failed(failure)));
+        }
         let Some(input) = input(&self.trigger.input, event) else {
             let failure = Failure::new("not_json", "the event's data is not JSON, so that it is no input");
             return Ok(Some(Refused::Failed(failure)));
         };
         let cause = Cause {
             trigger: self.trigger.name.clone(),
+            emitter: emitter.clone(),
             event_source: event.source.clone(),
             event_id: event.id.clone(),
             idempotency_key: key.to_owned(),
@@ -209,7 +218,7 @@ mod tests {
         let app: AppName = "shop".parse().unwrap();
         let trigger = |name: &str| Trigger {
             name: name.parse().unwrap(),
-            on: TriggerOn::Event(EventFilter::Any(Vec::new())),
+            on: TriggerOn::Event { app: None, filter: EventFilter::Any(Vec::new()) },
             operation: "o".parse().unwrap(),
             input: TriggerInput::Data,
         };
@@ -222,7 +231,7 @@ mod tests {
         let others = [key("u", "/a", "1"), key("t", "/b", "1"), key("t", "/a", "2"), key("t", "/a1", "")];
         assert!(others.iter().all(|other| *other != key("t", "/a", "1")));
 
-        let queued = Queued { received: 1_700_000_000_000, event: event("/a", "1") };
+        let queued = Queued { received: 1_700_000_000_000, emitter: None, event: event("/a", "1") };
         let id = execution_id("key", &queued);
         assert_eq!(id, execution_id("key", &queued));
         assert_ne!(id, execution_id("other", &queued));

@@ -1,5 +1,6 @@
 //! Events on their way: into the logs, to the triggers that wait for them, and to the operations that these call.
 
+mod across;
 mod consumer;
 mod cron;
 mod dead;
@@ -15,7 +16,7 @@ mod webhook;
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{AppName, CloudEvent, Durability, Key, RuntimeStore, StoreError, Write};
-use nexus_signals::{EventBus, EventLog, EventScope, EventsConfig, Follower, Outgoing};
+use nexus_signals::{EventBus, EventLog, EventScope, EventsConfig, Follower, MetricCollector, Outgoing};
 use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -54,7 +55,7 @@ pub enum PublishError {
     /// A trigger has all the events waiting that may wait.
     #[error("{waiting} events wait for the trigger `{trigger}` already")]
     Full {
-        /// The trigger.
+        /// The trigger, as `app/name`.
         trigger: String,
         /// How many.
         waiting: u64,
@@ -74,6 +75,7 @@ pub(crate) struct EventParts {
     pub(crate) runtime: Arc<dyn RuntimeStore>,
     pub(crate) registry: Arc<ApplicationRegistry>,
     pub(crate) bus: EventBus,
+    pub(crate) metrics: Arc<MetricCollector>,
     pub(crate) secrets: SecretLookup,
     /// This host among others on the same store.
     pub(crate) host: String,
@@ -86,12 +88,13 @@ pub struct Events {
     parts: EventParts,
     config: EventsConfig,
     log: EventLog,
+    said: across::Said,
 }
 
 impl Events {
     pub(crate) fn new(config: EventsConfig, parts: EventParts) -> Self {
         let log = EventLog::new(Arc::clone(&parts.runtime), config.keep);
-        Self { parts, config, log }
+        Self { parts, config, log, said: across::Said::default() }
     }
 
     /// Logs what the rest of the host tells of, until it has ended. To be started before anybody tells much.
@@ -144,7 +147,7 @@ impl Events {
                 Ok(_) => return,
                 // What one application cannot work off must not hold up what is told of all others.
                 Err(error @ PublishError::Full { .. }) => {
-                    tracing::warn!(kind = outgoing.event.kind, %error, "an event triggers nothing");
+                    tracing::warn!(kind = outgoing.event.kind, %error, "a trigger misses an event");
                     if self.log.append(&outgoing.scope, &outgoing.event).await.is_ok() {
                         return;
                     }

@@ -23,6 +23,10 @@ pub struct TriggerStatus {
     pub name: OperationName,
     /// `event`, `cron` or `webhook`.
     pub on: &'static str,
+    /// The application whose events it takes, where that is another.
+    pub app: Option<AppName>,
+    /// Why it gets none of them now, and what is to be changed; `None` where both applications permit it.
+    pub refused: Option<String>,
     /// The operation that is called.
     pub operation: OperationName,
     /// Events that wait for it, roughly.
@@ -39,9 +43,16 @@ impl Events {
         for trigger in &application.app.triggers {
             let waiting = self.parts.runtime.get(&deliver::waiting(&application.app.name, trigger)).await?;
             let waiting = waiting.and_then(|count| String::from_utf8(count).ok()?.parse().ok()).unwrap_or(0);
+            let emitter = match &trigger.on {
+                TriggerOn::Event { app, .. } => app.as_ref(),
+                _ => None,
+            };
+            let refused = emitter.and_then(|emitter| self.permits(emitter, &application).err());
             found.push(TriggerStatus {
                 name: trigger.name.clone(),
                 on: trigger.on.as_str(),
+                app: emitter.cloned(),
+                refused: refused.map(|refused| format!("{refused}; {}", refused.mend())),
                 operation: trigger.operation.clone(),
                 waiting,
                 next: next(trigger),

@@ -10,7 +10,7 @@ use nexus_model::{AppName, CloudEvent, Durability, Key, StoreError, Write};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{ApplicationRegistry, RegistryError, Slots};
+use super::{ApplicationRegistry, RegistryError, Served, Slots};
 
 const KIND: &str = "inactive";
 /// Entries that are read at one time.
@@ -72,12 +72,12 @@ impl ApplicationRegistry {
 
     async fn turn(&self, app: &AppName, write: Write, state: Option<Arc<Inactive>>) -> Result<(), LifecycleError> {
         let _changing = self.changes.lock().await;
-        let mut slots = (**self.slots.load()).clone();
+        let mut slots = self.served.load().slots.clone();
         let slot = slots.get_mut(app).ok_or_else(|| LifecycleError::UnknownApp(app.clone()))?;
         self.runtime.write(vec![write], Durability::Synced).await?;
         let kind = if state.is_some() { "nexus.app.deactivated" } else { "nexus.app.activated" };
         slot.inactive = state;
-        self.slots.store(Arc::new(slots));
+        self.served.store(Arc::new(Served::of(slots)));
         self.told.tell().await;
         self.tell_state(kind, app).await;
         Ok(())

@@ -9,7 +9,7 @@ use nexus_model::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Application, ApplicationRegistry, RegistryError, Slot, Slots,
+    Application, ApplicationRegistry, RegistryError, Served, Slot, Slots,
     entry::{CodeSlot, Definition, OperationEntry},
     lifecycle,
 };
@@ -25,7 +25,7 @@ impl ApplicationRegistry {
         let mut looked_at = self.changes.lock().await;
         let head = self.definitions.head().await?;
         let moved = *looked_at != head;
-        let mut slots = (**self.slots.load()).clone();
+        let mut slots = self.served.load().slots.clone();
         if moved {
             self.take_over_all(&mut slots).await?;
         }
@@ -33,7 +33,7 @@ impl ApplicationRegistry {
         let states = self.states().await;
         let turned = states.as_ref().is_ok_and(|states| lifecycle::apply(&mut slots, states));
         if moved || turned {
-            self.slots.store(Arc::new(slots));
+            self.served.store(Arc::new(Served::of(slots)));
             *looked_at = head;
         }
         states.map(drop)

@@ -7,6 +7,7 @@ mod import;
 mod lifecycle;
 mod load;
 mod remote;
+mod served;
 mod views;
 mod write;
 
@@ -21,7 +22,10 @@ use nexus_model::{
 use nexus_signals::{EventBus, MetricCollector};
 use tokio::sync::{Notify, Semaphore};
 
-use self::remote::Attached;
+use self::{
+    remote::Attached,
+    served::{Applications, Served},
+};
 use crate::{
     changes::{Changes, Topic},
     rates::Rate,
@@ -78,7 +82,7 @@ pub enum RegistryError {
 ///
 /// Reading is lock-free and always sees whole applications. A revision with faults never replaces one that serves.
 pub struct ApplicationRegistry {
-    slots: ArcSwap<Slots>,
+    served: ArcSwap<Served>,
     /// One change at a time; holds the commit that was looked at last.
     changes: tokio::sync::Mutex<Option<String>>,
     definitions: Arc<dyn DefinitionStore>,
@@ -96,7 +100,7 @@ pub struct ApplicationRegistry {
 impl ApplicationRegistry {
     pub(crate) fn new(parts: &Parts, known_models: Vec<String>) -> Self {
         Self {
-            slots: ArcSwap::default(),
+            served: ArcSwap::default(),
             changes: tokio::sync::Mutex::default(),
             definitions: Arc::clone(&parts.definitions),
             runtime: Arc::clone(&parts.runtime),
@@ -113,14 +117,21 @@ impl ApplicationRegistry {
     /// The application that serves under this name.
     pub(crate) fn application(&self, name: &str) -> Option<Arc<Application>> {
         let name: AppName = name.parse().ok()?;
-        self.slots.load().get(&name).and_then(|slot| slot.serving.clone())
+        self.served.load().slots.get(&name).and_then(|slot| slot.serving.clone())
+    }
+
+    /// The application that serves under this name and those others that have a trigger on its events, at one moment.
+    pub(crate) fn emitter(&self, name: &AppName) -> Option<(Arc<Application>, Applications)> {
+        let served = self.served.load();
+        let application = served.slots.get(name)?.serving.clone()?;
+        Some((application, served.listeners(name)))
     }
 
     /// The application that takes calls under this name, or why it takes none.
     pub(crate) fn callable(&self, name: &str) -> Option<Result<Arc<Application>, Arc<Inactive>>> {
         let name: AppName = name.parse().ok()?;
-        let slots = self.slots.load();
-        let slot = slots.get(&name)?;
+        let served = self.served.load();
+        let slot = served.slots.get(&name)?;
         let application = slot.serving.clone()?;
         Some(slot.inactive.clone().map_or(Ok(application), Err))
     }
@@ -132,8 +143,9 @@ impl ApplicationRegistry {
 
     /// All operations that are served now; those of inactive applications are not.
     pub(crate) fn operations(&self) -> Vec<Arc<OperationEntry>> {
-        let slots = self.slots.load();
-        slots
+        let served = self.served.load();
+        served
+            .slots
             .values()
             .filter(|slot| slot.inactive.is_none())
             .filter_map(|slot| slot.serving.as_ref())
@@ -148,6 +160,6 @@ impl ApplicationRegistry {
 
     /// The names of all applications.
     pub fn names(&self) -> Vec<AppName> {
-        self.slots.load().keys().cloned().collect()
+        self.served.load().slots.keys().cloned().collect()
     }
 }

@@ -91,14 +91,14 @@ pub struct OperationDetail {
 impl ApplicationRegistry {
     /// All applications, by name.
     pub fn apps(&self) -> Vec<AppSummary> {
-        self.slots.load().iter().map(|(name, slot)| summary(name, slot)).collect()
+        self.served.load().slots.iter().map(|(name, slot)| summary(name, slot)).collect()
     }
 
     /// One application.
     pub fn app(&self, name: &str) -> Option<AppDetail> {
         let name: AppName = name.parse().ok()?;
-        let slots = self.slots.load();
-        let slot = slots.get(&name)?;
+        let served = self.served.load();
+        let slot = served.slots.get(&name)?;
         let limits = slot.serving.as_ref().map(|app| app.app.limits).unwrap_or_default();
         Some(AppDetail {
             summary: summary(&name, slot),

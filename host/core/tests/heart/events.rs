@@ -31,7 +31,7 @@ fn drawn(id: u64, lot: u64, data: Value) -> CloudEvent {
     event
 }
 
-async fn executions(bench: &Bench) -> Vec<Execution> {
+pub(crate) async fn executions(bench: &Bench) -> Vec<Execution> {
     let (apps, mut all, mut before) = (bench.core.registry.names(), Vec::new(), None);
     loop {
         let filter = ExecutionFilter { limit: 200, before, ..ExecutionFilter::default() };
@@ -43,7 +43,7 @@ async fn executions(bench: &Bench) -> Vec<Execution> {
 }
 
 /// Waits until there are so many executions that answered.
-async fn answered(bench: &Bench, count: usize) -> Vec<Execution> {
+pub(crate) async fn answered(bench: &Bench, count: usize) -> Vec<Execution> {
     for _ in 0..1_000 {
         let mut found = executions(bench).await;
         found.retain(|execution| execution.error.is_none());

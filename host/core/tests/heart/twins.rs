@@ -8,7 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_core::{
-    Answer, Call, CallError, Core, CoreConfig, ImportError, JitStatus, MasterKey, OracleConfig, Parts, SecretVault,
+    Answer, Call, CallError, Condition, Core, CoreConfig, Edit, ImportError, JitStatus, MasterKey, OracleConfig, Parts,
+    SecretVault,
 };
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
@@ -86,8 +87,8 @@ impl Coder {
     }
 }
 
-/// The model doubles the last word of what it is asked; the coder answers from its list.
-struct Models(Coder);
+/// The model doubles the last word of what it is asked, 99,999 only once it is released; the coder answers from its list.
+struct Models(Coder, CancellationToken);
 
 fn generation(model: &str, value: Value) -> Generation {
     Generation {
@@ -120,6 +121,10 @@ impl ModelProvider for Models {
         }
         let n: u64 = prompt.rsplit(' ').next().unwrap().parse().unwrap();
         match n {
+            99_999 => {
+                self.1.cancelled().await;
+                Ok(generation("small", json!({"n": 2 * n})))
+            }
             77_777 => Err(error(ModelErrorKind::ProviderFailed { status: 500 })),
             66_666 => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -192,6 +197,10 @@ fn is_sealed(n: u64) -> bool {
     u64::from_str_radix(&hash[56..], 16).unwrap() % 10 >= 8
 }
 
+fn author() -> Author {
+    Author { name: "test".to_owned(), email: "test@nexus.invalid".to_owned() }
+}
+
 /// A heart on twins.
 pub(crate) struct Bench {
     pub(crate) core: Core,
@@ -199,6 +208,8 @@ pub(crate) struct Bench {
     definitions: Arc<MemoryDefinitions>,
     runtime: Arc<MemoryRuntime>,
     coder: Coder,
+    metrics: Arc<MetricCollector>,
+    released: CancellationToken,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -208,8 +219,17 @@ impl Bench {
         let mut oracle = OracleConfig { tick_ms: 10, audit_share: 0.0, ..OracleConfig::default() };
         adjust(&mut oracle);
         let stores = (Arc::new(MemoryDefinitions::default()), Arc::new(MemoryRuntime::default()));
-        let bench = Self::on(stores, coder, oracle).await;
+        let bench = Self::on(stores, coder, oracle, EventsConfig::default()).await;
         bench.import(files).await;
+        bench
+    }
+
+    /// With these applications, of whose events so many may wait for one trigger.
+    pub(crate) async fn with_queue(queue: usize, apps: BTreeMap<&str, FileTree>) -> Self {
+        let stores = (Arc::new(MemoryDefinitions::default()), Arc::new(MemoryRuntime::default()));
+        let oracle = OracleConfig { tick_ms: 10, audit_share: 0.0, ..OracleConfig::default() };
+        let bench = Self::on(stores, Coder::default(), oracle, EventsConfig { queue, ..EventsConfig::default() }).await;
+        bench.import_all(apps).await.unwrap();
         bench
     }
 
@@ -217,17 +237,20 @@ impl Bench {
         (definitions, runtime): (Arc<MemoryDefinitions>, Arc<MemoryRuntime>),
         coder: Coder,
         oracle: OracleConfig,
+        events: EventsConfig,
     ) -> Self {
+        let released = CancellationToken::new();
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
         let master = MasterKey::from_bytes([0; 32]);
         let vault = SecretVault::load(Arc::clone(&runtime) as Arc<dyn RuntimeStore>, &master).await.unwrap();
+        let metrics = Arc::new(MetricCollector::default());
         let parts = Parts {
             vault: Arc::new(vault),
             definitions: Arc::clone(&definitions) as Arc<dyn DefinitionStore>,
             runtime: Arc::clone(&runtime) as Arc<dyn RuntimeStore>,
-            models: Arc::new(Models(coder.clone())),
+            models: Arc::new(Models(coder.clone(), released.clone())),
             components: Arc::new(Components),
-            metrics: Arc::new(MetricCollector::default()),
+            metrics: Arc::clone(&metrics),
             events: EventBus::default(),
             secrets: Arc::new(|_, _| None),
             remote: None,
@@ -235,24 +258,26 @@ impl Bench {
             cancel: cancel.clone(),
         };
         let known_models = vec!["small".to_owned(), "coder".to_owned()];
-        let events = EventsConfig { retry_ms: 5, lease_ms: 1_000, ..EventsConfig::default() };
+        let events = EventsConfig { retry_ms: 5, lease_ms: 1_000, ..events };
         let config = CoreConfig { known_models, oracle, events, ..CoreConfig::default() };
         let core = Core::start(config, parts, &master).await.unwrap();
         let operation = OperationRef { app: "sums".parse().unwrap(), operation: "double".parse().unwrap() };
-        Self { core, operation, definitions, runtime, coder, tracker, cancel }
+        Self { core, operation, definitions, runtime, coder, metrics, released, tracker, cancel }
     }
 
     /// Another heart on the same stores, beside this one.
     pub(crate) async fn beside(&self) -> Self {
         let stores = (Arc::clone(&self.definitions), Arc::clone(&self.runtime));
-        Self::on(stores, self.coder.clone(), OracleConfig { tick_ms: 10, ..OracleConfig::default() }).await
+        let oracle = OracleConfig { tick_ms: 10, ..OracleConfig::default() };
+        Self::on(stores, self.coder.clone(), oracle, EventsConfig::default()).await
     }
 
     /// Stops this heart and starts another on the same stores.
     pub(crate) async fn restart(self) -> Self {
         let (stores, coder) = ((Arc::clone(&self.definitions), Arc::clone(&self.runtime)), self.coder.clone());
         self.stop().await;
-        Self::on(stores, coder, OracleConfig { tick_ms: 10, audit_share: 0.0, ..OracleConfig::default() }).await
+        let oracle = OracleConfig { tick_ms: 10, audit_share: 0.0, ..OracleConfig::default() };
+        Self::on(stores, coder, oracle, EventsConfig::default()).await
     }
 
     /// Stops it; every task ends.
@@ -266,8 +291,28 @@ impl Bench {
     }
 
     pub(crate) async fn try_import(&self, files: FileTree) -> Result<(), ImportError> {
-        let author = Author { name: "test".to_owned(), email: "test@nexus.invalid".to_owned() };
-        self.core.registry.import(BTreeMap::from([(self.operation.app.clone(), files)]), &author).await.map(|_| ())
+        self.import_all(BTreeMap::from([(self.operation.app.as_str(), files)])).await
+    }
+
+    pub(crate) async fn import_all(&self, apps: BTreeMap<&str, FileTree>) -> Result<(), ImportError> {
+        let apps = apps.into_iter().map(|(name, files)| (name.parse().unwrap(), files)).collect();
+        self.core.registry.import(apps, &author()).await.map(|_| ())
+    }
+
+    pub(crate) async fn remove(&self, app: &str) {
+        let (app, condition) = (app.parse().unwrap(), Condition::Present);
+        let edit = Edit { app, condition, author: author(), message: None };
+        self.core.registry.delete_app(&edit).await.unwrap();
+    }
+
+    /// Deliveries to other applications that were not permitted, by reason.
+    pub(crate) fn refused_deliveries(&self) -> [u64; 2] {
+        self.metrics.host().snapshot().deliveries_refused
+    }
+
+    /// Lets go of what the model keeps back.
+    pub(crate) fn release(&self) {
+        self.released.cancel();
     }
 
     pub(crate) async fn import(&self, files: FileTree) {

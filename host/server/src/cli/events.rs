@@ -86,10 +86,16 @@ async fn publish(client: &Client, app: &str, event: &Value, output: Output) -> R
 fn show_triggers(list: &TriggerList, output: Output) {
     let row = |trigger: &crate::TriggerView| {
         let next = trigger.next.map_or_else(|| "-".to_owned(), |next| next.to_string());
-        vec![trigger.name.clone(), trigger.on.clone(), trigger.operation.clone(), trigger.waiting.to_string(), next]
+        let on = trigger.app.as_ref().map_or_else(|| trigger.on.clone(), |app| format!("{} of {app}", trigger.on));
+        vec![trigger.name.clone(), on, trigger.operation.clone(), trigger.waiting.to_string(), next]
     };
     let rows: Vec<_> = list.triggers.iter().map(row).collect();
     output.table(&["TRIGGER", "ON", "OPERATION", "WAITING", "NEXT"], &rows);
+    for trigger in &list.triggers {
+        if let Some(refused) = &trigger.refused {
+            output.note(&format!("{} gets no events: {refused}", trigger.name));
+        }
+    }
 }
 
 async fn dead_letters(command: &DeadLetters, output: Output) -> Result<(), Failure> {

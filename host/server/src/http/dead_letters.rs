@@ -35,6 +35,9 @@ pub struct DeadLetterView {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub dead_at: OffsetDateTime,
+    /// The application that emitted the event, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emitter: Option<String>,
     /// The event, in the JSON format of `CloudEvents`.
     pub event: Value,
 }
@@ -48,6 +51,7 @@ impl From<DeadLetter> for DeadLetterView {
             code: letter.code,
             message: letter.message,
             dead_at: letter.dead_at,
+            emitter: letter.emitter.map(|app| app.to_string()),
             event: letter.event.to_json(),
         }
     }

@@ -60,6 +60,9 @@ pub struct CauseView {
     /// The trigger's name.
     #[schema(example = "on-mail")]
     pub trigger: String,
+    /// The application that emitted the event, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emitter: Option<String>,
     /// The event's source.
     pub event_source: String,
     /// The event's id.
@@ -72,8 +75,9 @@ pub struct CauseView {
 
 impl From<Cause> for CauseView {
     fn from(cause: Cause) -> Self {
-        let Cause { trigger, event_source, event_id, idempotency_key, delivery } = cause;
-        Self { trigger: trigger.to_string(), event_source, event_id, idempotency_key, delivery }
+        let Cause { trigger, emitter, event_source, event_id, idempotency_key, delivery } = cause;
+        let (trigger, emitter) = (trigger.to_string(), emitter.map(|app| app.to_string()));
+        Self { trigger, emitter, event_source, event_id, idempotency_key, delivery }
     }
 }
 

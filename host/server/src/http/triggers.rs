@@ -21,6 +21,13 @@ pub struct TriggerView {
     /// `event`, `cron` or `webhook`.
     #[schema(example = "event")]
     pub on: String,
+    /// The application whose events it takes, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "shop")]
+    pub app: Option<String>,
+    /// Why it gets none of that application's events now, and what is to be changed: both must permit it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// The operation that is called.
     pub operation: String,
     /// Events that wait for it, roughly.
@@ -36,6 +43,8 @@ impl From<TriggerStatus> for TriggerView {
         Self {
             name: status.name.to_string(),
             on: status.on.to_owned(),
+            app: status.app.map(|app| app.to_string()),
+            refused: status.refused,
             operation: status.operation.to_string(),
             waiting: status.waiting,
             next: status.next,

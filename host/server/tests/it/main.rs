@@ -1,6 +1,7 @@
 //! The server through a real socket, and the program as a program.
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
+mod across;
 mod applications;
 mod audit;
 mod budgets;
