@@ -1,20 +1,22 @@
 //! One question to an endpoint and its streamed answer: the bytes, whoever the provider is.
 
+use std::time::{Duration, Instant};
+
 use nexus_model::{GenerateRequest, Message, ModelErrorKind, TokenSink};
 use reqwest::{
     Response,
     header::{HeaderName, HeaderValue},
 };
 use time::OffsetDateTime;
-use tokio::task::coop::consume_budget;
+use tokio::{task::coop::consume_budget, time::timeout};
 use tracing::Instrument;
 
 use crate::{
     answer::{MAX_ANSWER_BYTES, cut},
-    failure::{Failure, broken, refused},
+    failure::{Failure, broken, late, refused},
     frames::{FrameReader, MAX_MESSAGE_BYTES},
     settings::{ModelSettings, Provider},
-    telemetry,
+    telemetry::{self, Asked},
     tokens::{Reported, Tokens},
     wire::{Part, Stop},
 };
@@ -40,6 +42,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) settings: &'a ModelSettings,
     pub(crate) key: Option<(HeaderName, HeaderValue)>,
     pub(crate) request: &'a GenerateRequest,
+    /// How long all rounds together may take, and when they began.
+    pub(crate) time: Duration,
+    pub(crate) begun: Instant,
 }
 
 impl Exchange<'_> {
@@ -51,12 +56,14 @@ impl Exchange<'_> {
         sink: Option<&mut (dyn TokenSink + '_)>,
         used: &mut Tokens,
     ) -> Result<Answer, Failure> {
-        let span = telemetry::span(self.settings.provider.as_str(), &self.settings.model, &self.settings.endpoint);
+        let asked = Asked::new(self.settings.provider.as_str(), &self.settings.model, &self.settings.endpoint);
         let before = *used;
-        let outcome = self.exchange(messages, sink, used).instrument(span.clone()).await;
+        let left = self.time.saturating_sub(self.begun.elapsed());
+        let answer = timeout(left, self.exchange(messages, sink, used).instrument(asked.span()));
+        let outcome = answer.await.unwrap_or_else(|_| Err(late(self.time)));
         let told = outcome.as_ref().map(|answer| answer.model.as_deref()).map_err(|failure| failure.kind.code());
         let (input, output) = (used.input() - before.input(), used.output - before.output);
-        telemetry::record(&span, told, input, output);
+        asked.tell(told, input, output);
         outcome
     }
 

@@ -47,6 +47,11 @@ pub(crate) fn broken(error: &reqwest::Error) -> Failure {
     Failure::new(kind, innermost(error))
 }
 
+/// What it means that there was no whole answer in time.
+pub(crate) fn late(time: Duration) -> Failure {
+    Failure::new(ModelErrorKind::Timeout, format!("no whole answer within {time:?}"))
+}
+
 /// The last cause, which says the most and does not repeat the URL.
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut last = error;

@@ -123,9 +123,8 @@ impl LanguageModels {
             Err(missing) => Err(missing.clone()),
             Ok(key) => {
                 let key = key.as_ref().map(|key| key.header.clone());
-                let exchange = Exchange { client: &self.client, settings, key, request };
-                let answer = tokio::time::timeout(time, self.rounds(exchange, sink, &mut used));
-                answer.await.unwrap_or_else(|_| Err(late(time)))
+                let exchange = Exchange { client: &self.client, settings, key, request, time, begun: Instant::now() };
+                self.rounds(exchange, sink, &mut used).await
             }
         };
         let usage = Price::usage(self.prices.get(alias), &used);
@@ -211,10 +210,6 @@ struct Answered {
     value: Value,
     model: Option<String>,
     repaired: bool,
-}
-
-fn late(timeout: Duration) -> Failure {
-    Failure::new(ModelErrorKind::Timeout, format!("no whole answer within {timeout:?}"))
 }
 
 fn http_client(https: bool) -> Result<reqwest::Client, LlmError> {

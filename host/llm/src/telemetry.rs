@@ -1,7 +1,7 @@
 //! What a collector sees of one request to a provider: a span by `OpenTelemetry`'s conventions for generative AI. Neither
 //! prompts nor answers are in it.
 
-use nexus_model::SPANS;
+use nexus_model::{MODEL_SPAN, SPANS};
 use opentelemetry::{Context, trace::TraceContextExt};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{Span, field::Empty};
@@ -10,11 +10,42 @@ use url::Url;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Costs next to nothing unless something is exported.
-pub(crate) fn span(provider: &'static str, model: &str, endpoint: &impl ToString) -> Span {
+/// The span of one request, to which its outcome is told once. Costs next to nothing unless requests are counted or
+/// exported.
+pub(crate) struct Asked {
+    span: Span,
+    told: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(provider: &'static str, model: &str, endpoint: &impl ToString) -> Self {
+        Self { span: span(provider, model, endpoint), told: false }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// How it ended: the model that answered, or the stable word for what went wrong; and what the provider counted.
+    pub(crate) fn tell(mut self, outcome: Result<Option<&str>, &'static str>, input: u64, output: u64) {
+        self.told = true;
+        record(&self.span, outcome, input, output);
+    }
+}
+
+impl Drop for Asked {
+    /// Whoever asked is gone before there was an outcome.
+    fn drop(&mut self) {
+        if !self.told {
+            record(&self.span, Err("cancelled"), 0, 0);
+        }
+    }
+}
+
+fn span(provider: &'static str, model: &str, endpoint: &impl ToString) -> Span {
     let span = tracing::trace_span!(
         target: SPANS,
-        "model",
+        MODEL_SPAN,
         "otel.name" = Empty,
         "otel.kind" = "client",
         "otel.status_code" = Empty,
@@ -39,8 +70,7 @@ pub(crate) fn span(provider: &'static str, model: &str, endpoint: &impl ToString
     span
 }
 
-/// How it ended: the model that answered, or the stable word for what went wrong; and what the provider counted.
-pub(crate) fn record(span: &Span, outcome: Result<Option<&str>, &'static str>, input: u64, output: u64) {
+fn record(span: &Span, outcome: Result<Option<&str>, &'static str>, input: u64, output: u64) {
     if span.is_disabled() {
         return;
     }

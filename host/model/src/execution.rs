@@ -8,6 +8,9 @@ use crate::{AnsweredBy, AppName, ExecutionId, OperationName, OperationRef, Revis
 
 /// The `tracing` target of the spans that a collector gets. What is said on other targets goes to the log alone.
 pub const SPANS: &str = "nexus::span";
+/// The name of the span of one request to a model's provider; its fields are named by `OpenTelemetry`'s conventions for
+/// generative AI.
+pub const MODEL_SPAN: &str = "model";
 
 /// Which path answered a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

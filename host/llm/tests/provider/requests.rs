@@ -3,15 +3,16 @@
 use std::{
     io::Write,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use nexus_model::{ModelErrorKind, ModelProvider};
+use nexus_model::{GenerateRequest, ModelErrorKind, ModelProvider};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 use crate::{
     KEY, ask,
-    endpoint::{Endpoint, answered, refusal},
+    endpoint::{Endpoint, Step, answered, refusal},
     models, request, settings,
 };
 
@@ -130,6 +131,43 @@ async fn the_key_is_in_no_log() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("the log works") && log.contains("asking for a repaired answer"), "{log}");
     assert!(!log.contains(KEY), "{log}");
+}
+
+#[tokio::test]
+async fn the_span_of_a_request_tells_how_it_ended() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_span_events(FmtSpan::CLOSE);
+    let _guard = tracing::subscriber::set_default(subscriber.with_ansi(false).with_writer(log.clone()).finish());
+    let silence = || vec![Step::Sleep(Duration::from_mins(1))];
+    let closed = |log: &Log| {
+        let said = String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap();
+        let closed = said.lines().filter(|line| line.contains("model{") && line.contains("close"));
+        closed.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+
+    let endpoint = Endpoint::start(vec![answered(&["{\"sum\":2}"], 3, 2)]).await;
+    ask(&endpoint, &request()).await.0.unwrap();
+    let said = closed(&log);
+    assert!(said.contains("gen_ai.usage.input_tokens=3") && !said.contains("error.type"), "{said}");
+
+    let endpoint = Endpoint::start(vec![silence()]).await;
+    let impatient = GenerateRequest { timeout: Duration::from_millis(300), ..request() };
+    ask(&endpoint, &impatient).await.0.unwrap_err();
+    let said = closed(&log);
+    assert!(said.contains("error.type=\"timeout\""), "{said}");
+
+    let endpoint = Endpoint::start(vec![silence()]).await;
+    let (request, asked) = (request(), async {
+        while endpoint.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    tokio::select! {
+        _ = ask(&endpoint, &request) => panic!("silence is no answer"),
+        () = asked => {}
+    }
+    let said = closed(&log);
+    assert!(said.contains("error.type=\"cancelled\""), "{said}");
 }
 
 #[tokio::test]
