@@ -10,7 +10,7 @@ use std::{
 use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
 use nexus_llm::{KeyReference, LanguageModels};
 use nexus_model::{SecretOwner, SecretSource};
-use nexus_signals::{EventBus, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
+use nexus_signals::{EventBus, HostMetrics, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
 use nexus_state::{GitDefinitions, GitRemote};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
 use secrecy::{ExposeSecret, SecretString};
@@ -64,6 +64,8 @@ pub struct Surroundings {
     pub log: Option<LogRecords>,
     /// Where metrics are exported to; nowhere if `None`.
     pub telemetry: Option<Telemetry>,
+    /// Where this process counts what concerns no operation.
+    pub metrics: Arc<HostMetrics>,
 }
 
 /// A server that runs until it is stopped.
@@ -108,7 +110,8 @@ impl Server {
         let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let store = OpenStore::open(&settings, &data, &surroundings.environment, (&tasks, &cancel)).await?;
-        let metrics = Arc::new(MetricCollector::of_replica(data.replica()?));
+        let metrics =
+            Arc::new(MetricCollector::of_replica(data.replica()?).with_host(Arc::clone(&surroundings.metrics)));
         let log = log(&settings, &data, surroundings.log.take(), &metrics, &tasks)?;
         let base = Base { settings, data, store, metrics, log, tasks, cancel };
         match base.build(&master, surroundings).await {

@@ -64,6 +64,12 @@ impl MetricCollector {
         Self { replica: replica.into(), ..Self::default() }
     }
 
+    /// The same with the host's own counters in `host`, where others count already.
+    #[must_use]
+    pub fn with_host(self, host: Arc<HostMetrics>) -> Self {
+        Self { host, ..self }
+    }
+
     /// The counters of an operation, from zero if it is new.
     pub fn operation(&self, operation: &OperationRef) -> Arc<OperationMetrics> {
         if let Some(tracked) = self.tracked(operation) {
@@ -131,7 +137,7 @@ impl MetricCollector {
 
     pub(crate) fn families(&self) -> Vec<Family> {
         let operations = self.all().into_iter().map(|(operation, tracked)| (operation, tracked.metrics.totals()));
-        families(&operations.collect::<Vec<_>>(), self.host.snapshot())
+        families(&operations.collect::<Vec<_>>(), &self.host)
     }
 
     /// Writes what has changed since the last time. To be called every few seconds and at the end; what happens after the

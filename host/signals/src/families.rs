@@ -3,6 +3,7 @@
 use nexus_model::{OperationRef, ServedBy};
 
 use crate::{
+    HostMetrics,
     histogram::Counts,
     operation::Totals,
     refusals::{DeliveryRefusal, Refusal},
@@ -14,12 +15,24 @@ const FIRST_POWER: u32 = 4;
 const LAST_POWER: u32 = 26;
 const PATHS: [ServedBy; 2] = [ServedBy::Component, ServedBy::Model];
 
-pub(crate) type Labels = Vec<(&'static str, String)>;
+pub(crate) type Labels = Vec<(&'static str, LabelValue)>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum LabelValue {
+    Text(String),
+    Whole(u64),
+}
+
+impl From<&str> for LabelValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
 
 /// A metric and all its values.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Family {
-    /// Words with dots between; Prometheus writes `_` for each, and the unit and `_total` behind it.
+    /// Words with dots between, as those of labels; Prometheus writes `_` for each, and the unit and `_total` behind it.
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
     pub(crate) unit: Option<Unit>,
@@ -30,6 +43,7 @@ pub(crate) struct Family {
 pub(crate) enum Unit {
     Seconds,
     Usd,
+    Tokens,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +59,7 @@ pub(crate) enum Number {
     Real(f64),
 }
 
-/// A histogram in seconds.
+/// A histogram, in the unit of its family.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Buckets {
     /// Upper bounds and what lies below them and above the bound before.
@@ -69,9 +83,10 @@ impl Buckets {
 }
 
 /// Every metric that there is.
-pub(crate) fn families(operations: &[(OperationRef, Totals)], host: HostSnapshot) -> Vec<Family> {
+pub(crate) fn families(operations: &[(OperationRef, Totals)], host: &HostMetrics) -> Vec<Family> {
     let mut all = of_operations(operations);
-    all.extend(of_host(host));
+    all.extend(host.model_requests().families());
+    all.extend(of_host(host.snapshot()));
     all
 }
 
@@ -209,10 +224,8 @@ fn each<V>(operations: &[(OperationRef, Totals)], of: impl Fn(&Totals) -> Vec<(L
     let mut samples = Vec::new();
     for (operation, totals) in operations {
         for (more, value) in of(totals) {
-            let mut labels = vec![
-                ("app", operation.app.as_str().to_owned()),
-                ("operation", operation.operation.as_str().to_owned()),
-            ];
+            let mut labels =
+                vec![("app", operation.app.as_str().into()), ("operation", operation.operation.as_str().into())];
             labels.extend(more);
             samples.push((labels, value));
         }
@@ -225,7 +238,7 @@ fn whole(count: u64) -> Number {
 }
 
 fn label(name: &'static str, value: &str) -> Labels {
-    vec![(name, value.to_owned())]
+    vec![(name, value.into())]
 }
 
 fn by_path(path: ServedBy) -> Labels {
@@ -233,6 +246,6 @@ fn by_path(path: ServedBy) -> Labels {
 }
 
 fn with(mut labels: Labels, name: &'static str, value: &str) -> Labels {
-    labels.push((name, value.to_owned()));
+    labels.push((name, value.into()));
     labels
 }

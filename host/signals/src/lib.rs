@@ -6,6 +6,7 @@
 mod collector;
 mod events;
 mod families;
+mod gen_ai;
 mod histogram;
 mod history;
 mod log;

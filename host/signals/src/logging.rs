@@ -1,6 +1,6 @@
 //! What is logged, and where it goes.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
@@ -8,7 +8,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt};
 
 use crate::{
-    Redactor, Telemetry,
+    HostMetrics, Redactor, Telemetry, gen_ai,
     log::{LogQueue, RecordLayer},
 };
 
@@ -41,6 +41,8 @@ pub struct LoggingSettings {
     pub queue: Option<LogQueue>,
     /// Where spans and records are exported to; nowhere if `None`.
     pub telemetry: Option<Telemetry>,
+    /// Where requests to the providers of models are counted.
+    pub metrics: Arc<HostMetrics>,
 }
 
 impl Default for LoggingSettings {
@@ -52,6 +54,7 @@ impl Default for LoggingSettings {
             redactor: Redactor::default(),
             queue: None,
             telemetry: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -123,14 +126,15 @@ impl LoggingService {
     where
         W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
-        let LoggingSettings { format, colour, redactor, queue, telemetry, .. } = self.settings;
+        let LoggingSettings { format, colour, redactor, queue, telemetry, metrics, .. } = self.settings;
         let colour = colour && format == LogFormat::Human;
         let export = telemetry.as_ref().map(Telemetry::log_export);
+        let requests = gen_ai::layer(metrics, redactor.clone());
         let records = RecordLayer { lines: writer, format, colour, redactor, queue, export };
-        let (filter, registry) = (self.filter, tracing_subscriber::registry());
+        let (filter, registry) = (self.filter, tracing_subscriber::registry().with(requests));
         match telemetry {
             Some(telemetry) => Box::new(registry.with(telemetry.layer()).with(records.with_filter(filter))),
-            // Without a layer for them, spans that only a collector wants are told apart once, not for each call.
+            // Without a layer for them, other spans that only a collector wants are told apart once, not for each call.
             None => Box::new(registry.with(records.with_filter(filter))),
         }
     }

@@ -12,6 +12,7 @@ use nexus_model::{FallbackReason, NanoUsd, ServedBy, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    gen_ai::ModelRequests,
     histogram::{Counts, Histogram},
     refusals::{Counters, DeliveryRefusal, Refusal},
     snapshot::{ByPath, HostSnapshot},
@@ -208,6 +209,7 @@ pub struct HostMetrics {
     log_lost: AtomicU64,
     telemetry_failed: AtomicU64,
     traces_dropped: AtomicU64,
+    model_requests: ModelRequests,
 }
 
 impl HostMetrics {
@@ -255,6 +257,10 @@ impl HostMetrics {
     /// So many batches of telemetry were not taken by the collector, since the start.
     pub fn record_telemetry_failed(&self, total: u64) {
         self.telemetry_failed.store(total, Relaxed);
+    }
+
+    pub(crate) fn model_requests(&self) -> &ModelRequests {
+        &self.model_requests
     }
 
     /// The counters as they are now.

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::families::{Buckets, Family, Labels, Number, Samples, Unit};
+use crate::families::{Buckets, Family, LabelValue, Labels, Number, Samples, Unit};
 
 pub(crate) fn text(families: Vec<Family>) -> String {
     let mut registry = Registry::default();
@@ -32,9 +32,11 @@ impl Collector for Scrape {
 
 fn write(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> fmt::Result {
     let name = family.name.replace('.', "_");
-    let unit = family.unit.map(|unit| match unit {
-        Unit::Seconds => prometheus_client::registry::Unit::Seconds,
-        Unit::Usd => prometheus_client::registry::Unit::Other("usd".into()),
+    let unit = family.unit.and_then(|unit| match unit {
+        Unit::Seconds => Some(prometheus_client::registry::Unit::Seconds),
+        Unit::Usd => Some(prometheus_client::registry::Unit::Other("usd".into())),
+        // A count of things has no unit in a name.
+        Unit::Tokens => None,
     });
     let kind = match family.samples {
         Samples::Counter(_) => MetricType::Counter,
@@ -58,10 +60,18 @@ fn each<V>(
         if labels.is_empty() {
             write(metric, value)?;
         } else {
-            write(&mut metric.encode_family(labels)?, value)?;
+            write(&mut metric.encode_family(&labels.iter().map(label).collect::<Vec<_>>())?, value)?;
         }
     }
     Ok(())
+}
+
+fn label((name, value): &(&'static str, LabelValue)) -> (String, String) {
+    let value = match value {
+        LabelValue::Text(text) => text.clone(),
+        LabelValue::Whole(number) => number.to_string(),
+    };
+    (name.replace('.', "_"), value)
 }
 
 fn counter(metric: &mut MetricEncoder<'_>, value: &Number) -> fmt::Result {

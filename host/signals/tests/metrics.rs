@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use nexus_model::{
-    Batch, ConsumerGroup, Delivery, Durability, Entry, FallbackReason, Key, NanoUsd, OperationRef, PendingEntry,
-    RuntimeStore, ServedBy, StoreError, StreamStart, Usage,
+    Batch, ConsumerGroup, Delivery, Durability, Entry, FallbackReason, Key, MODEL_SPAN, NanoUsd, OperationRef,
+    PendingEntry, RuntimeStore, SPANS, ServedBy, StoreError, StreamStart, Usage,
 };
-use nexus_signals::MetricCollector;
+use nexus_signals::{LoggingService, LoggingSettings, MetricCollector, Redactor};
 use nexus_state::memory::MemoryRuntime;
 use proptest::prelude::*;
 use time::{Duration, OffsetDateTime, macros::datetime};
@@ -275,11 +275,119 @@ fn every_name_is_in_the_readme() {
     for name in &names {
         assert!(readme.contains(&format!("| `{name}` | `")), "{name} has no row in the README's table");
     }
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `nexus_")?.split_once('`'));
-    for (name, _) in rows {
-        assert!(names.iter().any(|known| *known == format!("nexus_{name}")), "nexus_{name} is no metric any more");
+    for prefix in ["nexus_", "gen_ai_"] {
+        let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        for (name, _) in rows.filter(|(name, _)| name.starts_with(prefix) && !name.contains(['.', ' '])) {
+            assert!(names.iter().any(|known| known == name), "{name} is no metric any more");
+        }
     }
-    assert!(names.len() >= 16);
+    assert!(names.len() >= 18);
+}
+
+/// What is told of one request to a provider, as `nexus_llm` tells it.
+fn ask(model: &str, outcome: Result<&str, &str>, tokens: Option<(u64, u64)>) {
+    use tracing::field::Empty;
+    let span = tracing::trace_span!(
+        target: SPANS,
+        MODEL_SPAN,
+        "error.type" = Empty,
+        "server.address" = "api.example.com",
+        "server.port" = 443_u16,
+        "gen_ai.operation.name" = "chat",
+        "gen_ai.provider.name" = "openai",
+        "gen_ai.request.model" = model,
+        "gen_ai.response.model" = Empty,
+        "gen_ai.usage.input_tokens" = Empty,
+        "gen_ai.usage.output_tokens" = Empty,
+    );
+    match outcome {
+        Ok(model) => span.record("gen_ai.response.model", model),
+        Err(code) => span.record("error.type", code),
+    };
+    if let Some((input, output)) = tokens {
+        span.record("gen_ai.usage.input_tokens", input);
+        span.record("gen_ai.usage.output_tokens", output);
+    }
+}
+
+/// A collector that counts the requests to providers that are made within.
+fn asked(within: impl FnOnce()) -> MetricCollector {
+    let settings =
+        LoggingSettings { redactor: Redactor::new(["hunter2-hunter2".to_owned()]), ..LoggingSettings::default() };
+    let collector = MetricCollector::new().with_host(settings.metrics.clone());
+    let subscriber = LoggingService::new(settings).unwrap().subscriber(std::io::sink);
+    tracing::subscriber::with_default(subscriber, within);
+    collector
+}
+
+#[test]
+fn requests_to_providers_are_counted_by_the_conventions() {
+    let collector = asked(|| {
+        ask("small", Ok("small-2026"), Some((100, 4)));
+        ask("small", Ok("small-2026"), Some((5_000, 5)));
+        ask("small", Err("timeout"), None);
+        ask("small", Err("truncated"), Some((7, 100_000_000)));
+        ask("small", Ok("is hunter2-hunter2"), None);
+        let other = tracing::error_span!(target: SPANS, "execution", "gen_ai.request.model" = "small");
+        drop((other, tracing::error_span!("model", "gen_ai.request.model" = "small")));
+    });
+    let samples = parse(&collector.prometheus());
+    let near = |name: &str, value: f64| {
+        let found = samples.get(name).unwrap_or_else(|| panic!("no {name} in {samples:#?}"));
+        assert!((found - value).abs() < 1e-9, "{name}: {found}");
+    };
+    let of = |more: &str| {
+        let asked = r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="small""#;
+        let (model, end) = more.split_once('|').unwrap();
+        format!(r#"{asked}{model},server_address="api.example.com",server_port="443"{end}"#)
+    };
+    let (answered, failed) = (r#",gen_ai_response_model="small-2026"|"#, "|");
+    let input = of(&format!(r#"{answered},gen_ai_token_type="input""#));
+    let output = of(&format!(r#"{answered},gen_ai_token_type="output""#));
+    near(&format!("gen_ai_client_token_usage_count{{{input}}}"), 2.0);
+    near(&format!("gen_ai_client_token_usage_sum{{{input}}}"), 5_100.0);
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"64.0\",{input}}}"), 0.0);
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"256.0\",{input}}}"), 1.0);
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"67108864.0\",{input}}}"), 2.0);
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"4.0\",{output}}}"), 1.0);
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"16.0\",{output}}}"), 2.0);
+    let broken = of(&format!(r#"{failed},gen_ai_token_type="output""#));
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"67108864.0\",{broken}}}"), 0.0);
+    near(&format!("gen_ai_client_token_usage_bucket{{le=\"+Inf\",{broken}}}"), 1.0);
+    let seconds = |labels: &str| format!("gen_ai_client_operation_duration_seconds_count{{{labels}}}");
+    near(&seconds(&of(answered)), 2.0);
+    near(&seconds(&of(r#"|,error_type="timeout""#)), 1.0);
+    near(&seconds(&of(r#"|,error_type="truncated""#)), 1.0);
+    near(&seconds(&of(r#",gen_ai_response_model="is ***"|"#)), 1.0);
+    let all = samples.iter().filter(|(name, _)| name.starts_with("gen_ai_client_operation_duration_seconds_count"));
+    assert!((all.map(|(_, count)| count).sum::<f64>() - 5.0).abs() < 1e-9, "{samples:#?}");
+    let bounds = samples.keys().filter(|name| name.contains("_seconds_bucket") && name.contains("timeout"));
+    assert_eq!(bounds.count(), 15, "14 bounds and what is above");
+}
+
+#[test]
+fn a_provider_that_makes_up_names_takes_no_room_from_others() {
+    let collector = asked(|| {
+        for number in 0..1_000 {
+            ask("talkative", Ok(&format!("made up {number}")), Some((1, 1)));
+        }
+        ask("honest", Ok("honest"), Some((1, 1)));
+        for number in 0..1_000 {
+            ask(&format!("asked for {number}"), Ok("m"), Some((1, 1)));
+        }
+        ask("honest", Ok("honest"), Some((1, 1)));
+    });
+    let counts: BTreeMap<String, f64> = parse(&collector.prometheus())
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("gen_ai_client_operation_duration_seconds_count"))
+        .collect();
+    assert!((counts.values().sum::<f64>() - 2_002.0).abs() < 1e-9, "none is left out");
+    let of =
+        |text: &str| counts.iter().filter(|(name, _)| name.contains(text)).map(|(_, count)| *count).collect::<Vec<_>>();
+    assert_eq!(of(r#"request_model="talkative""#).len(), 17, "16 names and `other`");
+    assert_eq!(of(r#"request_model="talkative",gen_ai_response_model="other""#), [984.0]);
+    assert_eq!(of(r#"request_model="honest""#), [2.0]);
+    assert!(counts.len() <= 256 + 1 + 17, "{}", counts.len());
 }
 
 /// Reads the text format strictly enough to notice a broken line: sample → value.

@@ -1,8 +1,10 @@
 //! `nexus serve`: settings, start, wait, drain.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, sync::Arc};
 
-use nexus_signals::{LogGuard, LogQueue, LogRecords, LoggingService, LoggingSettings, Redactor, Telemetry};
+use nexus_signals::{
+    HostMetrics, LogGuard, LogQueue, LogRecords, LoggingService, LoggingSettings, Redactor, Telemetry,
+};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +34,9 @@ pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Re
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     let exported = settings.telemetry.exported(&environment);
     let telemetry = exported.map(|exported| Telemetry::new(exported, runtime.handle().clone())).transpose()?;
-    let (_flushed_at_the_end, log) = start_log(&settings, output, &environment, telemetry.clone())?;
+    let metrics: Arc<HostMetrics> = Arc::default();
+    let said = (telemetry.clone(), Arc::clone(&metrics));
+    let (_flushed_at_the_end, log) = start_log(&settings, output, &environment, said)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -41,6 +45,7 @@ pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Re
         show_admin_key: output.is_for_people(),
         log: Some(log),
         telemetry: telemetry.clone(),
+        metrics,
     };
     let ended = runtime.block_on(async {
         let ended = live(settings, output, surroundings).await;
@@ -134,7 +139,7 @@ fn start_log(
     settings: &Settings,
     output: Output,
     environment: &Environment,
-    telemetry: Option<Telemetry>,
+    (telemetry, metrics): (Option<Telemetry>, Arc<HostMetrics>),
 ) -> Result<(LogGuard, LogRecords), Failure> {
     let known = AllSecrets::of_operator(&settings.secrets_dir, environment);
     let references = settings.models.values().filter_map(|model| model.key.as_ref()).chain(&settings.redis.password);
@@ -146,6 +151,6 @@ fn start_log(
     let LogSettings { level, format, .. } = settings.log.clone();
     let (queue, records) = LogQueue::new();
     let (filter, colour) = (level, output.colours());
-    let logging = LoggingSettings { filter, format, colour, redactor, queue: Some(queue), telemetry };
+    let logging = LoggingSettings { filter, format, colour, redactor, queue: Some(queue), telemetry, metrics };
     Ok((LoggingService::new(logging)?.install()?, records))
 }

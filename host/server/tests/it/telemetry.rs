@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::{
         trace::v1::ExportTraceServiceRequest,
     },
     common::v1::{AnyValue, KeyValue, any_value},
-    metrics::v1::{Metric, metric::Data},
+    metrics::v1::{HistogramDataPoint, Metric, metric::Data},
     trace::v1::Span,
 };
 use prost::Message;
@@ -128,6 +128,7 @@ async fn a_collector_sees_a_call_from_end_to_end_and_no_word_of_it() {
     let traceparent = answer.headers()["traceparent"].to_str().unwrap().to_owned();
     let execution = answer.headers()["x-nexus-execution"].to_str().unwrap().to_owned();
     call(&served, &key, "fail").header(header::ACCEPT, "text/event-stream").send().await.unwrap();
+    let scraped = scraped(&served, &key).await;
     ended(served).await;
 
     let spans = collector.spans();
@@ -182,6 +183,90 @@ async fn a_collector_sees_a_call_from_end_to_end_and_no_word_of_it() {
     assert_eq!((model.count, model.bucket_counts.iter().sum::<u64>()), (2, 2));
     assert_eq!(model.bucket_counts.len(), model.explicit_bounds.len() + 1);
     assert_eq!(metrics["nexus.operation.duration"].unit, "s");
+    requests_are_counted(&metrics, &scraped, &endpoint.url);
+}
+
+/// One request to the model that was answered, and one that failed, by OpenTelemetry's conventions.
+fn requests_are_counted(metrics: &BTreeMap<String, Metric>, scraped: &str, endpoint: &str) {
+    let port = endpoint.rsplit_once(':').unwrap().1.trim_end_matches("/v1");
+    let points = |name: &str| {
+        let Some(Data::Histogram(histogram)) = &metrics[name].data else { panic!("{metrics:#?}") };
+        histogram.data_points.clone()
+    };
+    let durations = points("gen_ai.client.operation.duration");
+    let failed = |point: &HistogramDataPoint| attributes(&point.attributes).contains_key("error.type");
+    let [answered] = durations.iter().filter(|point| !failed(point)).collect::<Vec<_>>()[..] else {
+        panic!("{durations:#?}")
+    };
+    let asked = [
+        ("gen_ai.operation.name", "chat"),
+        ("gen_ai.provider.name", "openai"),
+        ("gen_ai.request.model", "m"),
+        ("server.address", "127.0.0.1"),
+        ("server.port", port),
+    ];
+    let with = |more: &[(&'static str, &'static str)]| {
+        asked.iter().chain(more).map(|(name, value)| (*name, (*value).to_owned())).collect::<HashMap<_, _>>()
+    };
+    assert_eq!(attributes(&answered.attributes), with(&[("gen_ai.response.model", "m")]));
+    let bounds: Vec<f64> = (0..14).map(|power| 0.01 * f64::from(1 << power)).collect();
+    assert_eq!((answered.count, &answered.explicit_bounds, answered.bucket_counts.len()), (1, &bounds, 15));
+    let [failed] = durations.iter().filter(|point| failed(point)).collect::<Vec<_>>()[..] else {
+        panic!("{durations:#?}")
+    };
+    assert_eq!(attributes(&failed.attributes), with(&[("error.type", "provider_failed")]));
+    let tokens = points("gen_ai.client.token.usage");
+    for (kind, count) in [("input", 10.0), ("output", 5.0)] {
+        let [point] = tokens
+            .iter()
+            .filter(|point| attributes(&point.attributes)["gen_ai.token.type"] == kind)
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("{tokens:#?}")
+        };
+        assert_eq!(attributes(&point.attributes), with(&[("gen_ai.response.model", "m"), ("gen_ai.token.type", kind)]));
+        let bounds: Vec<f64> = (0..14).map(|power| f64::from(1 << (2 * power))).collect();
+        assert_eq!((point.count, point.sum, &point.explicit_bounds), (1, Some(count), &bounds));
+    }
+    let units =
+        ["token.usage", "operation.duration"].map(|name| metrics[&format!("gen_ai.client.{name}")].unit.as_str());
+    assert_eq!(units, ["{token}", "s"]);
+
+    let asked = format!(
+        r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="m",gen_ai_response_model="m",server_address="127.0.0.1",server_port="{port}""#
+    );
+    for line in [
+        format!("gen_ai_client_operation_duration_seconds_count{{{asked}}} 1"),
+        format!(r#"gen_ai_client_token_usage_sum{{{asked},gen_ai_token_type="input"}} 10.0"#),
+        format!(r#"gen_ai_client_token_usage_sum{{{asked},gen_ai_token_type="output"}} 5.0"#),
+    ] {
+        assert!(scraped.lines().any(|found| found == line), "no {line} in {scraped}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_to_models_are_counted_also_without_a_collector() {
+    let dir = tempfile::tempdir().unwrap();
+    write_app(&dir.path().join("apps"));
+    let endpoint = ShoutingEndpoint::start().await;
+    let stderr = std::fs::File::create(dir.path().join("stderr")).unwrap();
+    let served = Served::start_with(dir.path(), &endpoint.url, &["--log", "off"], Stdio::from(stderr));
+    let key = std::fs::read_to_string(served.first["admin_key_file"].as_str().unwrap()).unwrap().trim().to_owned();
+    for text in ["x", "y", "fail"] {
+        call(&served, &key, text).send().await.unwrap();
+    }
+    let scraped = scraped(&served, &key).await;
+    ended(served).await;
+    let counts = scraped.lines().filter_map(|line| line.strip_prefix("gen_ai_client_operation_duration_seconds_count"));
+    let mut counts: Vec<&str> = counts.filter_map(|line| Some(line.rsplit_once(' ')?.1)).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, ["1", "2"], "{scraped}");
+}
+
+/// What `/metrics` shows.
+async fn scraped(served: &Served, key: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    client.get(format!("{}/metrics", served.url)).bearer_auth(key).send().await.unwrap().text().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,9 +296,7 @@ async fn a_dead_collector_is_said_once_and_harms_nothing() {
     let (served, key) = program(dir.path(), &endpoint.url, "http://127.0.0.1:9", &more);
     let begun = Instant::now();
     let failed = async |served: &Served| -> u64 {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let shown = client.get(format!("{}/metrics", served.url)).bearer_auth(&key).send().await.unwrap();
-        let shown = shown.text().await.unwrap();
+        let shown = scraped(served, &key).await;
         let line = shown.lines().find_map(|line| line.strip_prefix("nexus_telemetry_batches_failed_total "));
         line.unwrap().parse().unwrap()
     };

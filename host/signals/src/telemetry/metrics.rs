@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{SCOPE, Telemetry};
 use crate::{
     MetricCollector,
-    families::{Buckets, Family, Labels, Number, Samples, Unit},
+    families::{Buckets, Family, LabelValue, Labels, Number, Samples, Unit},
 };
 
 impl Telemetry {
@@ -39,7 +39,7 @@ impl Telemetry {
     }
 
     fn request(&self, families: Vec<Family>, started: u64, now: u64) -> ExportMetricsServiceRequest {
-        let attributes = self.resource.iter().map(|(name, value)| attribute(name.as_str(), value.to_string()));
+        let attributes = self.resource.iter().map(|(name, value)| attribute(name.as_str(), text(value.to_string())));
         let resource = Resource { attributes: attributes.collect(), ..Resource::default() };
         let scope = InstrumentationScope { name: SCOPE.to_owned(), ..InstrumentationScope::default() };
         let metrics = families.into_iter().map(|family| metric(family, started, now)).collect();
@@ -68,6 +68,7 @@ fn metric(family: Family, started: u64, now: u64) -> Metric {
     let unit = match family.unit {
         Some(Unit::Seconds) => "s",
         Some(Unit::Usd) => "{USD}",
+        Some(Unit::Tokens) => "{token}",
         None => "1",
     };
     Metric {
@@ -108,12 +109,19 @@ fn buckets(labels: Labels, value: &Buckets, started: u64, now: u64) -> Histogram
 }
 
 fn attributes(labels: Labels) -> Vec<KeyValue> {
-    labels.into_iter().map(|(name, value)| attribute(name, value)).collect()
+    let value = |value| match value {
+        LabelValue::Text(value) => text(value),
+        LabelValue::Whole(number) => any_value::Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX)),
+    };
+    labels.into_iter().map(|(name, label)| attribute(name, value(label))).collect()
 }
 
-fn attribute(name: &str, value: String) -> KeyValue {
-    let value = AnyValue { value: Some(any_value::Value::StringValue(value)) };
-    KeyValue { key: name.to_owned(), value: Some(value), ..KeyValue::default() }
+fn text(value: String) -> any_value::Value {
+    any_value::Value::StringValue(value)
+}
+
+fn attribute(name: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
 fn nanos(time: SystemTime) -> u64 {
