@@ -20,6 +20,7 @@ mod runtime;
 mod secrets;
 mod stream;
 mod trigger;
+mod web_origin;
 
 pub use app::{
     App, Budget, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode,
@@ -51,3 +52,4 @@ pub use runtime::{Batch, Durability, Entry, Key, Quota, QuotaKind, RuntimeStore,
 pub use secrets::{SecretOwner, SecretSource};
 pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
 pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};
+pub use web_origin::{InvalidWebOrigin, WebHost, WebOrigin};
