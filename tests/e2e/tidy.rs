@@ -12,9 +12,10 @@ use std::{
 use serde_json::Value;
 
 /// The crates of the host and their layers. A crate imports lower layers only.
-const LAYERS: [(&str, u8); 8] = [
+const LAYERS: [(&str, u8); 9] = [
     ("nexus-model", 0),
     ("nexus-definitions", 1),
+    ("nexus-egress", 1),
     ("nexus-llm", 1),
     ("nexus-signals", 1),
     ("nexus-state", 1),
@@ -24,11 +25,12 @@ const LAYERS: [(&str, u8); 8] = [
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 13] = [
     ("axum", "nexus-server"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
+    ("rustls", "nexus-egress"),
     ("opentelemetry-otlp", "nexus-signals"),
     ("opentelemetry_sdk", "nexus-signals"),
     ("redb", "nexus-state"),
