@@ -5,7 +5,7 @@ use nexus_model::{OperationRef, ServedBy};
 use crate::{
     HostMetrics,
     histogram::Counts,
-    operation::Totals,
+    operation::{Dropped, Totals},
     refusals::{DeliveryRefusal, Refusal},
     snapshot::HostSnapshot,
 };
@@ -164,13 +164,13 @@ fn of_operations(operations: &[(OperationRef, Totals)]) -> Vec<Family> {
     ]
 }
 
-fn of_host(host: HostSnapshot) -> [Family; 9] {
+fn of_host(host: HostSnapshot) -> [Family; 10] {
     let counter = |name, help, value| {
         let samples = Samples::Counter(vec![(Labels::new(), whole(value))]);
         Family { name, help, unit: None, samples }
     };
-    let by_reason = |name, help, counts: Vec<(&'static str, u64)>| {
-        let samples = counts.into_iter().map(|(why, count)| (label("reason", why), whole(count)));
+    let by = |name, help, more, counts: Vec<(&'static str, u64)>| {
+        let samples = counts.into_iter().map(|(which, count)| (label(more, which), whole(count)));
         Family { name, help, unit: None, samples: Samples::Counter(samples.collect()) }
     };
     [
@@ -181,14 +181,16 @@ fn of_host(host: HostSnapshot) -> [Family; 9] {
             samples: Samples::Gauge(vec![(Labels::new(), whole(host.in_flight))]),
         },
         counter("nexus.requests.shed", "Requests turned away because too much was going on", host.shed),
-        by_reason(
+        by(
             "nexus.requests.refused",
             "Requests turned away, and models not asked, for what the caller may do or use, by reason",
+            "reason",
             Refusal::ALL.map(Refusal::as_str).into_iter().zip(host.refused).collect(),
         ),
-        by_reason(
+        by(
             "nexus.events.refused",
             "Deliveries of events to another application that the definitions do not permit, by reason",
+            "reason",
             DeliveryRefusal::ALL.map(DeliveryRefusal::as_str).into_iter().zip(host.deliveries_refused).collect(),
         ),
         counter(
@@ -215,6 +217,12 @@ fn of_host(host: HostSnapshot) -> [Family; 9] {
             "nexus.telemetry.batches.failed",
             "Batches of telemetry that the collector did not take",
             host.telemetry_failed,
+        ),
+        by(
+            "nexus.telemetry.dropped",
+            "Spans and log records not exported because too many waited for the collector",
+            "signal",
+            Dropped::ALL.map(Dropped::as_str).into_iter().zip(host.telemetry_dropped).collect(),
         ),
     ]
 }

@@ -197,6 +197,25 @@ impl Totals {
     }
 }
 
+/// What can be dropped on its way to a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Spans,
+    Logs,
+}
+
+impl Dropped {
+    pub(crate) const ALL: [Self; 2] = [Self::Spans, Self::Logs];
+
+    /// The word used in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::Logs => "logs",
+        }
+    }
+}
+
 /// What the host counts over all operations.
 #[derive(Debug, Default)]
 pub struct HostMetrics {
@@ -208,6 +227,7 @@ pub struct HostMetrics {
     delivery_refusals: Counters<{ DeliveryRefusal::ALL.len() }>,
     log_lost: AtomicU64,
     telemetry_failed: AtomicU64,
+    telemetry_dropped: [AtomicU64; Dropped::ALL.len()],
     traces_dropped: AtomicU64,
     model_requests: ModelRequests,
 }
@@ -254,9 +274,14 @@ impl HostMetrics {
         self.log_lost.fetch_add(count, Relaxed);
     }
 
-    /// So many batches of telemetry were not taken by the collector, since the start.
-    pub fn record_telemetry_failed(&self, total: u64) {
-        self.telemetry_failed.store(total, Relaxed);
+    /// A batch of telemetry was not taken by the collector.
+    pub(crate) fn record_telemetry_failed(&self) {
+        self.telemetry_failed.fetch_add(1, Relaxed);
+    }
+
+    /// There was no room to wait for the collector.
+    pub(crate) fn record_telemetry_dropped(&self, what: Dropped) {
+        self.telemetry_dropped[what as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn model_requests(&self) -> &ModelRequests {
@@ -274,6 +299,7 @@ impl HostMetrics {
             deliveries_refused: self.delivery_refusals.counts(),
             log_lost: self.log_lost.load(Relaxed),
             telemetry_failed: self.telemetry_failed.load(Relaxed),
+            telemetry_dropped: Dropped::ALL.map(|what| self.telemetry_dropped[what as usize].load(Relaxed)),
             traces_dropped: self.traces_dropped.load(Relaxed),
         }
     }

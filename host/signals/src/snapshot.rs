@@ -148,6 +148,8 @@ pub struct HostSnapshot {
     pub log_lost: u64,
     /// Batches of telemetry that the collector did not take since the start.
     pub telemetry_failed: u64,
+    /// Spans, and log records, that were not exported since the start, because too many waited for the collector.
+    pub telemetry_dropped: [u64; 2],
     /// Traces that were not kept, since memory was full while the store was out of reach.
     pub traces_dropped: u64,
 }

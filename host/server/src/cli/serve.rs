@@ -33,8 +33,9 @@ pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Re
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     let exported = settings.telemetry.exported(&environment);
-    let telemetry = exported.map(|exported| Telemetry::new(exported, runtime.handle().clone())).transpose()?;
     let metrics: Arc<HostMetrics> = Arc::default();
+    let telemetry =
+        exported.map(|exported| Telemetry::new(exported, runtime.handle().clone(), &metrics)).transpose()?;
     let said = (telemetry.clone(), Arc::clone(&metrics));
     let (_flushed_at_the_end, log) = start_log(&settings, output, &environment, said)?;
     for warning in warnings {

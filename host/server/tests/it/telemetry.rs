@@ -9,12 +9,15 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use nexus_model::SPANS;
+use nexus_signals::{HostMetrics, LoggingService, LoggingSettings, MetricCollector, Telemetry, TelemetrySettings};
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
         trace::v1::ExportTraceServiceRequest,
     },
     common::v1::{AnyValue, KeyValue, any_value},
+    logs::v1::LogRecord,
     metrics::v1::{HistogramDataPoint, Metric, metric::Data},
     trace::v1::Span,
 };
@@ -25,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     program::{Served, text},
-    support::{SHOUT, ShoutingEndpoint, write_app},
+    support::{SHOUT, ShoutingEndpoint, in_time, write_app},
 };
 
 #[derive(Default)]
@@ -75,6 +78,12 @@ impl Collector {
         let received = self.0.lock().unwrap();
         let resources = received.traces.iter().flat_map(|request| request.resource_spans.clone());
         resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
+    }
+
+    fn records(&self) -> Vec<LogRecord> {
+        let received = self.0.lock().unwrap();
+        let resources = received.logs.iter().flat_map(|request| request.resource_logs.clone());
+        resources.flat_map(|resource| resource.scope_logs).flat_map(|scope| scope.log_records).collect()
     }
 
     fn last_metrics(&self) -> BTreeMap<String, Metric> {
@@ -169,9 +178,8 @@ async fn a_collector_sees_a_call_from_end_to_end_and_no_word_of_it() {
     assert_eq!((about["service.name"].as_str(), about.contains_key("service.version")), ("desk", true));
     let said = format!("{:?} {:?} {:?}", received.traces, received.logs, received.metrics);
     assert!(!said.to_lowercase().contains("canary") && !said.contains(&key), "{said}");
-    let logs = received.logs.iter().flat_map(|request| &request.resource_logs);
-    assert!(logs.flat_map(|resource| &resource.scope_logs).flat_map(|scope| &scope.log_records).count() > 0);
     drop(received);
+    assert!(!collector.records().is_empty());
 
     let metrics = collector.last_metrics();
     let Some(Data::Sum(calls)) = &metrics["nexus.operation.calls"].data else { panic!("{metrics:#?}") };
@@ -307,6 +315,42 @@ async fn a_dead_collector_is_said_once_and_harms_nothing() {
     ended(served).await;
     let said = text(&std::fs::read(dir.path().join("stderr")).unwrap());
     assert_eq!(said.matches("the collector takes no telemetry").count(), 1, "{said}");
+}
+
+/// Exports run on a runtime that stands still while more is made than has room.
+#[test]
+fn what_has_no_room_is_counted_and_nothing_else_is_lost() {
+    const ROOM: usize = 2_048;
+    const MORE: usize = 900;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (collector, endpoint, _stop) = runtime.block_on(Collector::start());
+    let metrics: Arc<HostMetrics> = Arc::default();
+    let (sample, service, metrics_every) = (1.0, "desk".to_owned(), Duration::from_mins(1));
+    let settings = TelemetrySettings { endpoint, headers: BTreeMap::new(), sample, service, metrics_every };
+    let telemetry = Telemetry::new(settings, runtime.handle().clone(), &metrics).unwrap();
+    let logging = LoggingSettings { telemetry: Some(telemetry.clone()), ..LoggingSettings::default() };
+    let subscriber = LoggingService::new(logging).unwrap().subscriber(std::io::sink);
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..ROOM + MORE {
+            drop(tracing::trace_span!(target: SPANS, "work"));
+            tracing::info!("done");
+        }
+    });
+    assert_eq!(metrics.snapshot().telemetry_dropped, [MORE as u64; 2]);
+    let collected = || (collector.spans().len(), collector.records().len());
+    runtime.block_on(in_time(async {
+        while collected() != (ROOM, ROOM) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        telemetry.stop().await;
+    }));
+    assert_eq!(collected(), (ROOM, ROOM));
+    assert_eq!((metrics.snapshot().telemetry_dropped, metrics.snapshot().telemetry_failed), ([MORE as u64; 2], 0));
+    let shown = MetricCollector::new().with_host(metrics).prometheus();
+    for signal in ["spans", "logs"] {
+        let line = format!("nexus_telemetry_dropped_total{{signal=\"{signal}\"}} {MORE}\n");
+        assert!(shown.contains(&line), "{shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

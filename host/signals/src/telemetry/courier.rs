@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -19,6 +19,8 @@ use reqwest::{
 use tokio::runtime::Handle;
 use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 
+use crate::HostMetrics;
+
 /// The longest that one batch may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most that is read of what a collector answers.
@@ -30,13 +32,8 @@ pub(super) struct Courier {
     client: reqwest::Client,
     base: Arc<str>,
     runtime: Handle,
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    failing: AtomicBool,
-    failed: AtomicU64,
+    failing: Arc<AtomicBool>,
+    metrics: Arc<HostMetrics>,
 }
 
 /// The fields may hold a key.
@@ -47,7 +44,12 @@ impl fmt::Debug for Courier {
 }
 
 impl Courier {
-    pub(super) fn new(base: &str, fields: &BTreeMap<String, String>, runtime: Handle) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        base: &str,
+        fields: &BTreeMap<String, String>,
+        runtime: Handle,
+        metrics: Arc<HostMetrics>,
+    ) -> Result<Self, reqwest::Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             if let (Ok(name), Ok(mut value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -66,11 +68,7 @@ impl Courier {
             builder = builder.tls_certs_only([]);
         }
         let client = builder.build()?;
-        Ok(Self { client, base: base.into(), runtime, state: Arc::default() })
-    }
-
-    pub(super) fn failed(&self) -> u64 {
-        self.state.failed.load(Relaxed)
+        Ok(Self { client, base: base.into(), runtime, failing: Arc::default(), metrics })
     }
 
     /// Sends one batch of metrics.
@@ -85,7 +83,7 @@ impl Courier {
     fn tell(&self, outcome: Result<u16, &(dyn std::error::Error + Send + Sync + 'static)>) {
         let reason = match outcome {
             Ok(200..300) => {
-                if self.state.failing.swap(false, Relaxed) {
+                if self.failing.swap(false, Relaxed) {
                     tracing::info!(collector = &*self.base, "the collector takes telemetry again");
                 }
                 return;
@@ -96,8 +94,8 @@ impl Courier {
                 reasons.take(8).fold(error.to_string(), |text, reason| format!("{text}: {reason}"))
             }
         };
-        self.state.failed.fetch_add(1, Relaxed);
-        if !self.state.failing.swap(true, Relaxed) {
+        self.metrics.record_telemetry_failed();
+        if !self.failing.swap(true, Relaxed) {
             tracing::warn!(
                 collector = &*self.base,
                 reason,

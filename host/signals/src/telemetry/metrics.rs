@@ -29,7 +29,6 @@ impl Telemetry {
                 () = cancel.cancelled() => true,
                 () = tokio::time::sleep(self.every) => false,
             };
-            metrics.host().record_telemetry_failed(self.failed());
             let request = self.request(metrics.families(), started, nanos(SystemTime::now()));
             self.courier.post("/v1/metrics", request.encode_to_vec()).await;
             if last {

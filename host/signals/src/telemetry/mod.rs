@@ -3,16 +3,17 @@
 mod courier;
 mod logs;
 mod metrics;
+mod queue;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use nexus_model::SPANS;
 use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, LogExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
-    logs::SdkLoggerProvider,
-    trace::{Sampler, SdkTracerProvider},
+    logs::{self as sdk_logs, BatchLogProcessor, SdkLoggerProvider},
+    trace::{self as sdk_trace, BatchSpanProcessor, Sampler, SdkTracerProvider},
 };
 use tokio::runtime::Handle;
 use tracing::Subscriber;
@@ -22,6 +23,9 @@ use uuid::Uuid;
 pub(crate) use logs::LogExport;
 
 use courier::Courier;
+use queue::{CAPACITY, Entrance, Exit, Places};
+
+use crate::{HostMetrics, operation::Dropped};
 
 /// The longest that the last batches may take at the end.
 const LAST_BATCHES: Duration = Duration::from_secs(3);
@@ -60,7 +64,7 @@ pub enum TelemetryError {
 }
 
 /// Exports what this process does. All queues are bounded; what does not fit, or what the collector does not take, is
-/// dropped, and no call waits for it. That a collector is out of reach is said once, not for each batch.
+/// dropped and counted, and no call waits for it. That a collector is out of reach is said once, not for each batch.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     tracer: SdkTracerProvider,
@@ -71,10 +75,15 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Sets everything up; nothing is sent yet. Exports run on `runtime`.
-    pub fn new(settings: TelemetrySettings, runtime: Handle) -> Result<Self, TelemetryError> {
+    /// Sets everything up; nothing is sent yet. Exports run on `runtime`. What is dropped is counted in `metrics`.
+    pub fn new(
+        settings: TelemetrySettings,
+        runtime: Handle,
+        metrics: &Arc<HostMetrics>,
+    ) -> Result<Self, TelemetryError> {
         let base = settings.endpoint.trim_end_matches('/').to_owned();
-        let courier = Courier::new(&base, &settings.headers, runtime).map_err(TelemetryError::Client)?;
+        let courier = Courier::new(&base, &settings.headers, runtime, Arc::clone(metrics));
+        let courier = courier.map_err(TelemetryError::Client)?;
         let failed = |source| TelemetryError::Exporter { endpoint: base.clone(), source };
         let resource = Resource::builder()
             .with_service_name(settings.service)
@@ -99,9 +108,12 @@ impl Telemetry {
         let tracer = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(sampler)
-            .with_batch_exporter(spans)
+            .with_span_processor(waiting_spans(spans, metrics))
             .build();
-        let logger = SdkLoggerProvider::builder().with_resource(resource.clone()).with_batch_exporter(logs).build();
+        let logger = SdkLoggerProvider::builder()
+            .with_resource(resource.clone())
+            .with_log_processor(waiting_logs(logs, metrics))
+            .build();
         Ok(Self { tracer, logger, resource, courier, every: settings.metrics_every })
     }
 
@@ -124,11 +136,6 @@ impl Telemetry {
         LogExport::new(&self.logger)
     }
 
-    /// How many batches the collector did not take.
-    pub fn failed(&self) -> u64 {
-        self.courier.failed()
-    }
-
     /// Sends what is waiting, within a bounded time, and nothing more.
     pub async fn stop(self) {
         let (tracer, logger) = (self.tracer, self.logger);
@@ -139,4 +146,18 @@ impl Telemetry {
         });
         let _ = tokio::time::timeout(LAST_BATCHES * 2, last).await;
     }
+}
+
+fn waiting_spans(exporter: SpanExporter, metrics: &Arc<HostMetrics>) -> Entrance<BatchSpanProcessor> {
+    let places = Places::new(Dropped::Spans, Arc::clone(metrics));
+    let config = sdk_trace::BatchConfigBuilder::default().with_max_queue_size(CAPACITY).build();
+    let exit = Exit { places: places.clone(), exporter };
+    Entrance { places, processor: BatchSpanProcessor::builder(exit).with_batch_config(config).build() }
+}
+
+fn waiting_logs(exporter: LogExporter, metrics: &Arc<HostMetrics>) -> Entrance<BatchLogProcessor> {
+    let places = Places::new(Dropped::Logs, Arc::clone(metrics));
+    let config = sdk_logs::BatchConfigBuilder::default().with_max_queue_size(CAPACITY).build();
+    let exit = Exit { places: places.clone(), exporter };
+    Entrance { places, processor: BatchLogProcessor::builder(exit).with_batch_config(config).build() }
 }
