@@ -64,6 +64,9 @@ pub enum LoadError {
     /// It does not export what the world asks for.
     #[error("the component does not export {0}")]
     MissingExport(String),
+    /// None of its functions can be a tool.
+    #[error("the component has no tools: {0}")]
+    NoTools(String),
     /// Compiling to machine code took too long, too much memory, or failed.
     #[error("the component could not be compiled: {0}")]
     Compile(String),

@@ -44,8 +44,8 @@ pub use ids::{
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
 pub use money::NanoUsd;
 pub use plugin::{
-    Access, Credential, GrantNeed, Grants, HttpGrant, LinkedPlugin, Plugin, PluginFacts, PluginHost, ToolFault,
-    ToolOutcome, ToolSignature,
+    Access, Credential, GrantNeed, Grants, HttpGrant, LeftOut, LinkedPlugin, Plugin, PluginFacts, PluginHost,
+    ToolFault, ToolOutcome, ToolSignature,
 };
 pub use remote::{DefinitionRemote, Moved, RemoteError};
 pub use runtime::{Batch, Durability, Entry, Key, Quota, QuotaKind, RuntimeStore, StoreError, Write};

@@ -149,12 +149,24 @@ pub struct PluginFacts {
     pub digest: String,
     /// Its exported functions, by name.
     pub tools: Vec<ToolSignature>,
+    /// Its exported functions that are no tools.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The interfaces that it imports, with their versions.
     pub imports: Vec<String>,
     /// The least grants without which it cannot be linked.
     pub grants: Vec<GrantNeed>,
     /// Its world as WIT text.
     pub wit: String,
+}
+
+/// An exported function that is no tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// `function`, or `interface#function`.
+    pub function: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A grant that a component needs.

@@ -33,7 +33,7 @@ pub struct WasmHost {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     config: WasmConfig,
     generated: Arc<Tier>,
     plugins: Arc<Tier>,
@@ -74,6 +74,10 @@ impl WasmHost {
     /// unless the cache has it.
     pub async fn warm_up(&self) -> Result<(), BuildError> {
         self.inner.prepared().await.map(|_| ())
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// What the cache of compiled code has seen.
@@ -120,7 +124,7 @@ fn tier(
 }
 
 impl Inner {
-    fn tier(&self, kind: ComponentKind) -> &Arc<Tier> {
+    pub(crate) fn tier(&self, kind: ComponentKind) -> &Arc<Tier> {
         match kind {
             ComponentKind::Generated => &self.generated,
             ComponentKind::Plugin => &self.plugins,
@@ -135,16 +139,19 @@ impl Inner {
     }
 
     /// Blocking work, off the threads that serve.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
         self.tracker.spawn_blocking(work).await.map_err(|error| error.to_string())
     }
 
-    async fn cached(&self, id: EntryId) -> Result<Option<TrustedCode>, String> {
+    pub(crate) async fn cached(&self, id: EntryId) -> Result<Option<TrustedCode>, String> {
         let cache = self.cache.clone();
         self.blocking(move || cache.get(&id)).await
     }
 
-    async fn keep(&self, id: EntryId, code: &TrustedCode) -> Result<(), String> {
+    pub(crate) async fn keep(&self, id: EntryId, code: &TrustedCode) -> Result<(), String> {
         let (cache, code) = (self.cache.clone(), code.clone());
         self.blocking(move || cache.put(&id, &code)).await
     }
@@ -173,7 +180,7 @@ impl Inner {
         Ok(prepared)
     }
 
-    fn component_id(&self, kind: ComponentKind, component: &[u8]) -> EntryId {
+    pub(crate) fn component_id(&self, kind: ComponentKind, component: &[u8]) -> EntryId {
         EntryId {
             purpose: COMPONENT,
             component: Sha256::digest(component).into(),
@@ -181,13 +188,31 @@ impl Inner {
         }
     }
 
-    async fn compile(&self, kind: ComponentKind, component: Bytes) -> Result<TrustedCode, LoadError> {
+    pub(crate) async fn compile(&self, kind: ComponentKind, component: Bytes) -> Result<TrustedCode, LoadError> {
         let limits = self.compile_limits(kind);
         let results = self.children.run(Job::compile(kind), &[component], limits).await.map_err(load_error)?;
-        match <[Bytes; 1]>::try_from(results) {
-            Ok([code]) => Ok(TrustedCode::assert(code)),
+        let code = results.into_iter().next();
+        code.map(TrustedCode::assert).ok_or_else(|| LoadError::Host("the compile process gave no code".into()))
+    }
+
+    /// A component's machine code and its world as WIT text.
+    pub(crate) async fn describe(&self, component: Bytes) -> Result<(TrustedCode, String), LoadError> {
+        let limits = self.compile_limits(ComponentKind::Plugin);
+        let results = self.children.run(Job::Describe, &[component], limits).await.map_err(load_error)?;
+        match <[Bytes; 2]>::try_from(results) {
+            Ok([code, wit]) => Ok((TrustedCode::assert(code), String::from_utf8_lossy(&wit).into_owned())),
             Err(_) => Err(LoadError::Host("the compile process gave no code".into())),
         }
+    }
+
+    /// Looks at a component from outside: its size and its first bytes.
+    pub(crate) fn accept(&self, component: &[u8]) -> Result<(), LoadError> {
+        if component.len() > self.config.max_component_bytes {
+            let message =
+                format!("it has {} bytes, at most {} are allowed", component.len(), self.config.max_component_bytes);
+            return Err(LoadError::NotAComponent(message));
+        }
+        loader::check_header(component)
     }
 
     async fn link(
@@ -231,12 +256,7 @@ impl ComponentHost for WasmHost {
 
     async fn load(&self, kind: ComponentKind, component: &[u8]) -> Result<Arc<dyn Component>, LoadError> {
         let inner = &self.inner;
-        if component.len() > inner.config.max_component_bytes {
-            let message =
-                format!("it has {} bytes, at most {} are allowed", component.len(), inner.config.max_component_bytes);
-            return Err(LoadError::NotAComponent(message));
-        }
-        loader::check_header(component)?;
+        inner.accept(component)?;
         let id = inner.component_id(kind, component);
         let digest = hex::encode(id.component);
         if let Some(code) = inner.cached(id).await.map_err(LoadError::Host)? {

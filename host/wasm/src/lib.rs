@@ -6,11 +6,9 @@
 
 mod artefact;
 mod cache;
-#[expect(dead_code, reason = "until plugins are linked")]
 mod capabilities;
 mod child;
 mod config;
-#[cfg_attr(not(test), expect(dead_code, reason = "what a component says about itself will be read with its types"))]
 mod docs;
 mod engine;
 mod error;
@@ -19,7 +17,9 @@ mod handler;
 mod host;
 mod limits;
 mod loader;
+mod plugin;
 mod tier;
+mod tools;
 mod wasi;
 
 pub use self::{

@@ -63,14 +63,23 @@ pub(crate) fn link(tier: Arc<Tier>, component: &Component, digest: String) -> Re
         .linker
         .instantiate_pre(component)
         .map_err(|error| LoadError::ForeignImports(vec![format!("{error:#}")]))?;
-    let required = component.resources_required().map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));
-    let permits = permits(required.0, required.1);
-    Ok(LinkedComponent { tier, digest, instance, run, permits })
+    Ok(LinkedComponent { tier, digest, instance, run, permits: permits_of(component) })
+}
+
+/// How much of the pool an instance of this component takes.
+pub(crate) fn permits_of(component: &Component) -> u32 {
+    let (memories, tables) =
+        component.resources_required().map_or((1, 1), |needs| (needs.num_memories, needs.num_tables));
+    permits(memories, tables)
+}
+
+/// What a component imports, with versions.
+pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<String> {
+    component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
 fn foreign_imports(engine: &Engine, component: &Component) -> Vec<String> {
-    let ty = component.component_type();
-    ty.imports(engine).map(|(name, _)| name).filter(|name| !wasi::is_inert(name)).map(ToOwned::to_owned).collect()
+    imports(engine, component).into_iter().filter(|name| !wasi::is_inert(name)).collect()
 }
 
 #[cfg(test)]

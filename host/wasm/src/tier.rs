@@ -42,8 +42,8 @@ pub(crate) struct Tier {
 
 impl Tier {
     /// A fresh store with every limit set.
-    fn store(&self) -> wasmtime::Result<Store<GuestState>> {
-        let mut store = Store::new(&self.engine, GuestState::new(&self.limits));
+    pub(crate) fn store(&self, state: GuestState) -> wasmtime::Result<Store<GuestState>> {
+        let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.limits.hostcall_bytes);
         if self.kind == ComponentKind::Generated {
@@ -55,7 +55,7 @@ impl Tier {
     }
 
     /// Waits for room in the pool, at most until `deadline`.
-    async fn admit(&self, permits: u32, deadline: Duration) -> Result<SemaphorePermit<'_>, ComponentFault> {
+    pub(crate) async fn admit(&self, permits: u32, deadline: Duration) -> Result<SemaphorePermit<'_>, ComponentFault> {
         if let Ok(permit) = self.permits.try_acquire_many(permits) {
             return Ok(permit);
         }
@@ -121,7 +121,7 @@ impl Component for LinkedComponent {
             Ok(permit) => permit,
             Err(fault) => return (Err(fault), None),
         };
-        let mut store = match self.tier.store() {
+        let mut store = match self.tier.store(GuestState::new(&self.tier.limits)) {
             Ok(store) => store,
             Err(error) => return (Err(fault::of(&error, deadline)), None),
         };

@@ -90,7 +90,6 @@ impl GuestState {
         Self { limits: StoreLimits::new(settings), settings: *settings, table, stdin, wasi: None, plugin: None }
     }
 
-    #[expect(dead_code, reason = "until plugins are linked")]
     /// The state of a call of a plugin, whose linker is that of the same grants.
     pub(crate) fn for_plugin(settings: &GuestLimits, grants: &Grants, services: Arc<dyn GuestServices>) -> Self {
         Self { plugin: Some(Box::new(PluginState::new(grants, services))), ..Self::new(settings) }

@@ -9,7 +9,7 @@ use wasmtime_wizer::Wizer;
 use super::{
     functions::FunctionCache,
     protocol::{Job, Refusal, RefusalKind},
-    snapshot,
+    snapshot, world,
 };
 use crate::{
     artefact::{self, TrustedCode},
@@ -31,6 +31,11 @@ pub(crate) fn run(job: Job, blobs: &[Bytes]) -> Result<Vec<Bytes>, Refusal> {
         }
         (Job::CompileGenerated, [component]) => compile(ComponentKind::Generated, component),
         (Job::CompilePlugin, [component]) => compile(ComponentKind::Plugin, component),
+        (Job::Describe, [component]) => {
+            let mut results = compile(ComponentKind::Plugin, component)?;
+            results.push(world::text(component).into());
+            Ok(results)
+        }
         _ => Err(Refusal::new(RefusalKind::Host, "the request has the wrong number of parts")),
     }
 }

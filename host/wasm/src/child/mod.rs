@@ -7,6 +7,7 @@ mod main;
 mod parent;
 mod protocol;
 mod snapshot;
+mod world;
 
 pub use self::main::child_main;
 pub(crate) use self::{

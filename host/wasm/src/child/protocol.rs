@@ -21,6 +21,8 @@ pub(crate) enum Job {
     CompileGenerated,
     /// Component written by people → its machine code.
     CompilePlugin,
+    /// Component written by people → its machine code, its world as WIT text.
+    Describe,
 }
 
 impl Job {

@@ -10,4 +10,6 @@ mod javascript;
 mod loading;
 mod memory;
 mod neighbours;
+mod plugins;
+mod services;
 mod support;
