@@ -9,11 +9,11 @@ use std::{
     io::Write,
     process::ExitCode,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
-use redis::{Client, cmd, pipe};
+use redis::{Client, aio::MultiplexedConnection, cmd, pipe};
 use serde_json::{Value, json};
 
 /// What is read of a stream: for each entry its id, and its two fields with their values.
@@ -27,6 +27,8 @@ const BATCH: usize = 100;
 const READ: usize = 256;
 /// How long the consumer waits for events, in milliseconds.
 const WAIT: usize = 1_000;
+/// How long an answer of Redis is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// As long as an event of the soak.
 const PADDING: usize = 250;
 
@@ -50,7 +52,7 @@ async fn measure(arguments: &[String]) -> Result<Value> {
     let [url, events] = arguments else { bail!("usage: bare-stream URL EVENTS") };
     let events: usize = events.parse().context("EVENTS is a number")?;
     let client = Client::open(url.as_str())?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = connect(&client).await?;
     let mut create = cmd("XGROUP");
     let () = create.arg("CREATE").arg(STREAM).arg(GROUP).arg("0").arg("MKSTREAM").query_async(&mut connection).await?;
     let (begin, next) = (Instant::now(), AtomicUsize::new(0));
@@ -64,8 +66,15 @@ async fn measure(arguments: &[String]) -> Result<Value> {
     Ok(json!({ "events_per_second": per_second, "p50_ms": at(50), "p99_ms": at(99) }))
 }
 
-async fn publish(client: &Client, next: &AtomicUsize, events: usize) -> Result<()> {
+/// A busy machine may be slow to answer; that is in the figures, and no failure.
+async fn connect(client: &Client) -> Result<MultiplexedConnection> {
     let mut connection = client.get_multiplexed_async_connection().await?;
+    connection.set_response_timeout(PATIENCE);
+    Ok(connection)
+}
+
+async fn publish(client: &Client, next: &AtomicUsize, events: usize) -> Result<()> {
+    let mut connection = connect(client).await?;
     let padding = "x".repeat(PADDING);
     loop {
         let first = next.fetch_add(BATCH, Relaxed);
@@ -82,7 +91,7 @@ async fn publish(client: &Client, next: &AtomicUsize, events: usize) -> Result<(
 
 /// How long each event took, in milliseconds.
 async fn consume(client: &Client, events: usize) -> Result<Vec<u64>> {
-    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut connection = connect(client).await?;
     let mut took = Vec::with_capacity(events);
     while took.len() < events {
         let mut read = cmd("XREADGROUP");
