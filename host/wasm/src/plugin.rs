@@ -142,13 +142,14 @@ impl PluginHost for WasmHost {
         let facts = inner.blocking(move || {
             let compiled =
                 artefact::component(&engine, &code).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-            let tools = Tools::of(&engine, &compiled)?;
             let imports = loader::imports(&engine, &compiled);
+            let grants = needs(&imports)?;
+            let tools = Tools::of(&engine, &compiled)?;
             Ok(PluginFacts {
                 digest: hex::encode(id.component),
                 tools: tools.signatures(&docs::read(&bytes)),
                 left_out: tools.left_out(),
-                grants: needs(&imports)?,
+                grants,
                 imports,
                 wit,
             })

@@ -22,6 +22,7 @@ Examples:
   cargo xtask soak events        a million events, a hundred killed servers
   cargo xtask soak events --redis   the same on a Redis that is killed a hundred times too
   cargo xtask soak kills         1,000 kills of the stores and of the server
+  cargo xtask soak plugins       100,000 hostile calls of plugins
   cargo xtask soak writers       16 writers of one file, 200 times each
   cargo xtask soak fsync         that a write is on the disk before it is acknowledged
   cargo xtask soak redis-outage  Redis stopped for a minute, then killed for a minute, under load"
@@ -44,6 +45,12 @@ enum What {
         #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
         times: u32,
     },
+    /// Calls hostile plugins: each call ends as it should, a neighbour is answered, memory stays flat.
+    Plugins {
+        /// Calls.
+        #[arg(long, default_value_t = 100_000, value_name = "NUMBER")]
+        runs: u32,
+    },
     /// Lets 16 writers change one file by compare-and-set, and looks whether a change is lost.
     Writers {
         /// How often each writes.
@@ -63,6 +70,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         None => hostile(workspace, arguments.rounds),
         Some(What::Events(arguments)) => events::run(workspace, arguments),
         Some(What::Kills { times }) => kills(workspace, *times),
+        Some(What::Plugins { runs }) => plugins(workspace, *runs),
         Some(What::Writers { times }) => writers(workspace, *times),
         Some(What::Fsync) => fsync::run(workspace),
         Some(What::RedisOutage(arguments)) => redis_outage::run(workspace, arguments),
@@ -86,6 +94,12 @@ fn kills(workspace: &Workspace, times: u32) -> Result<ExitCode> {
     out::step("soak", &format!("{times} kills of each store and of the server"));
     let mut command = workspace.cargo(["test", "--release", "--no-fail-fast", "--", "killed", "--nocapture"]);
     Ok(test::stream(command.env("NEXUS_TEST_KILLS", times.to_string()))?.conclude())
+}
+
+fn plugins(workspace: &Workspace, runs: u32) -> Result<ExitCode> {
+    out::step("soak", &format!("{runs} hostile calls of plugins"));
+    let mut command = workspace.cargo(["test", "--release", "--test", "storm", "--", "--nocapture"]);
+    Ok(test::stream(command.env("NEXUS_TEST_RUNS", runs.to_string()))?.conclude())
 }
 
 fn writers(workspace: &Workspace, times: u32) -> Result<ExitCode> {

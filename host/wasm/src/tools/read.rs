@@ -15,10 +15,10 @@ const SHOWN: usize = 80;
 /// The arguments of a call, in the order of the parameters.
 pub(super) fn arguments(params: &[Field], arguments: &Value) -> Result<Vec<Val>, ToolFault> {
     let mut path = Path::default();
-    let read = object(&mut path, arguments)
+    let values = object(arguments)
         .and_then(|given| fields(&mut path, params, given, "parameter"))
         .map(|fields| fields.into_iter().map(|(_, value)| value).collect());
-    read.map_err(|mismatch| ToolFault::Arguments { path: path.text, expected: mismatch.expected, got: mismatch.got })
+    values.map_err(|mismatch| ToolFault::Arguments { path: path.text, expected: mismatch.expected, got: mismatch.got })
 }
 
 /// A value of this shape.
@@ -87,7 +87,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn object<'a>(_: &mut Path, json: &'a Value) -> Result<&'a Map<String, Value>, Mismatch> {
+fn object(json: &Value) -> Result<&Map<String, Value>, Mismatch> {
     json.as_object().map_or_else(|| mismatch("an object", json), Ok)
 }
 
@@ -107,14 +107,14 @@ fn read(path: &mut Path, shape: &Shape, json: &Value) -> Result<Val, Mismatch> {
         }
         Shape::Map(key, value) => map(path, key, value, json).map(Val::Map),
         Shape::Record(shapes) => {
-            let given = object(path, json)?;
+            let given = object(json)?;
             fields(path, shapes, given, "field").map(Val::Record)
         }
         Shape::Tuple(shapes) => {
             let given = sized(json, shapes.len())?;
-            let read = shapes.iter().zip(given).enumerate();
-            let read = read.map(|(at, (shape, json))| path.within(Step::Item(at), |path| read_in(path, shape, json)));
-            read.collect::<Result<_, _>>().map(Val::Tuple)
+            let items = shapes.iter().zip(given).enumerate();
+            let items = items.map(|(at, (shape, json))| path.within(Step::Item(at), |path| read(path, shape, json)));
+            items.collect::<Result<_, _>>().map(Val::Tuple)
         }
         Shape::Variant(cases) => variant(path, cases, json),
         Shape::Enum(names) => {
@@ -129,11 +129,6 @@ fn read(path: &mut Path, shape: &Shape, json: &Value) -> Result<Val, Mismatch> {
         Shape::Option(inner) => option(path, inner, json),
         Shape::Result(ok, error) => result(path, ok.as_deref(), error.as_deref(), json),
     }
-}
-
-/// [`read`], for closures that would otherwise capture its name.
-fn read_in(path: &mut Path, shape: &Shape, json: &Value) -> Result<Val, Mismatch> {
-    read(path, shape, json)
 }
 
 fn whole(int: Int, json: &Value) -> Result<Val, Mismatch> {
@@ -216,23 +211,23 @@ fn items(path: &mut Path, shape: &Shape, given: &[Value]) -> Result<Vec<Val>, Mi
 
 fn map(path: &mut Path, key: &Shape, value: &Shape, json: &Value) -> Result<Vec<(Val, Val)>, Mismatch> {
     if *key == Shape::String {
-        let entries = object(path, json)?.iter();
-        let read = entries.map(|(name, json)| {
-            let value = path.within(Step::Name(name), |path| read_in(path, value, json))?;
+        let entries = object(json)?.iter();
+        let entries = entries.map(|(name, json)| {
+            let value = path.within(Step::Name(name), |path| read(path, value, json))?;
             Ok((Val::String(name.clone()), value))
         });
-        return read.collect();
+        return entries.collect();
     }
     let entries = array(json, "map")?.iter().enumerate();
-    let read = entries.map(|(at, json)| {
+    let entries = entries.map(|(at, json)| {
         path.within(Step::Item(at), |path| {
             let [first, second] = sized(json, 2)? else { return mismatch("an array of 2", json) };
-            let first = path.within(Step::Item(0), |path| read_in(path, key, first))?;
-            let second = path.within(Step::Item(1), |path| read_in(path, value, second))?;
+            let first = path.within(Step::Item(0), |path| read(path, key, first))?;
+            let second = path.within(Step::Item(1), |path| read(path, value, second))?;
             Ok((first, second))
         })
     });
-    read.collect()
+    entries.collect()
 }
 
 /// The fields in their order. An option may be left out; what nobody knows is refused, since it is a mistyped name more often
@@ -249,15 +244,15 @@ fn fields(
             if names.is_empty() { format!("no {what}") } else { format!("no such {what} (only {})", names.join(", ")) };
         return path.within(Step::Name(&cut(name)), |_| mismatch(expected, json));
     }
-    let read = shapes.iter().map(|field| {
+    let values = shapes.iter().map(|field| {
         let value = path.within(Step::Name(&field.name), |path| match (given.get(&field.name), &field.shape) {
-            (Some(json), shape) => read_in(path, shape, json),
+            (Some(json), shape) => read(path, shape, json),
             (None, Shape::Option(_)) => Ok(Val::Option(None)),
             (None, shape) => Err(Mismatch { expected: describe(shape), got: "nothing".to_owned() }),
         })?;
         Ok((field.name.clone(), value))
     });
-    read.collect()
+    values.collect()
 }
 
 fn variant(path: &mut Path, cases: &[Case], json: &Value) -> Result<Val, Mismatch> {
