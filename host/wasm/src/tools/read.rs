@@ -52,6 +52,7 @@ impl Path {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Step<'a> {
     Item(usize),
     Name(&'a str),

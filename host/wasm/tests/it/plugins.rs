@@ -1,6 +1,6 @@
 //! Components that know nothing of Nexus, as tools: from WebAssembly text, with no glue on either side.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use nexus_model::{
     Access, ComponentFault, Grants, LoadError, PluginFacts, PluginHost, ToolFault, ToolOutcome, ToolSignature,
@@ -124,9 +124,12 @@ async fn types_that_explode_are_left_out() {
     let mut types = String::from("(type $t0 (record (field \"a\" u8)))\n(export $e0 \"t0\" (type $t0))\n");
     for level in 1..40 {
         let below = level - 1;
-        types += &format!(
-            "(type $t{level} (record (field \"a\" $e{below}) (field \"b\" $e{below})))\n(export $e{level} \"t{level}\" (type $t{level}))\n"
-        );
+        write!(
+            types,
+            "(type $t{level} (record (field \"a\" $e{below}) (field \"b\" $e{below})))
+             (export $e{level} \"t{level}\" (type $t{level}))"
+        )
+        .unwrap();
     }
     let error = refusal(&format!(
         r#"(component {types}
