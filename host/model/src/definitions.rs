@@ -129,6 +129,14 @@ pub trait DefinitionStore: Send + Sync {
     /// is not found, whoever else's it may be.
     async fn read_at(&self, app: &AppName, revision: &Revision) -> Result<Option<Snapshot>, DefinitionError>;
 
+    /// One file of an application's folder as it was at a revision that its history has.
+    async fn read_file_at(
+        &self,
+        app: &AppName,
+        revision: &Revision,
+        path: &str,
+    ) -> Result<Option<Arc<[u8]>>, DefinitionError>;
+
     /// Makes the folder hold exactly `files`, as one commit, and returns its revision; no commit when nothing changes.
     /// Durable when it returns.
     async fn replace(

@@ -9,9 +9,9 @@ pub(crate) const MAX_FILES: usize = 2_000;
 /// The most folders of an application, links that lead to one again counted each time.
 const MAX_FOLDERS: usize = 2_000;
 /// The most bytes of an application's files together.
-pub(crate) const MAX_APP_BYTES: u64 = 64 << 20;
-/// The most bytes of one file.
-pub(crate) const MAX_FILE_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_APP_BYTES: u64 = 128 << 20;
+/// The most bytes of one file: as many as a component may have.
+pub(crate) const MAX_FILE_BYTES: u64 = 32 << 20;
 /// The deepest nesting of folders.
 pub(crate) const MAX_DEPTH: usize = 32;
 /// The longest key of the runtime store, in bytes.

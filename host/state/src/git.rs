@@ -140,6 +140,20 @@ impl DefinitionStore for GitDefinitions {
         .await
     }
 
+    async fn read_file_at(
+        &self,
+        app: &AppName,
+        revision: &Revision,
+        path: &str,
+    ) -> Result<Option<Arc<[u8]>>, DefinitionError> {
+        let (app, revision, path) = (app.clone(), revision.clone(), path.to_owned());
+        self.blocking(move |repository, _| {
+            let Ok(id) = Oid::from_str(&revision.0) else { return Ok(None) };
+            if history::has(repository, app.as_str(), id)? { tree::read_file(repository, id, &path) } else { Ok(None) }
+        })
+        .await
+    }
+
     async fn replace(
         &self,
         app: &AppName,

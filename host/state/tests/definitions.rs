@@ -124,6 +124,13 @@ async fn remembers(store: &impl DefinitionStore, two: &Revision, second: &FileTr
     assert!(store.read_at(&b, &others).await.unwrap().is_some());
     assert!(store.read_at(&a, &others).await.unwrap().is_none(), "another application's tree is not found");
     assert!(store.read_at(&a, &Revision::from("nonsense".to_owned())).await.unwrap().is_none());
+    for (path, content) in second {
+        assert_eq!(store.read_file_at(&a, two, path).await.unwrap().as_ref(), Some(content), "{path}");
+        assert!(store.read_file_at(&a, &others, path).await.unwrap().is_none(), "another application's tree");
+    }
+    for nothing in ["none", "app.yaml/x", "..", ""] {
+        assert!(store.read_file_at(&a, two, nothing).await.unwrap().is_none(), "{nothing:?}");
+    }
 }
 
 async fn code_has_a_branch_of_its_own(store: &impl DefinitionStore) {
@@ -161,7 +168,7 @@ async fn paths_and_sizes_are_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let store = GitDefinitions::open(&folder.path().join("definitions.git")).unwrap();
     let many: FileTree = (0..2_001).map(|number| (format!("f{number}"), Arc::from(&b"x"[..]))).collect();
-    let large = FileTree::from([("app.yaml".to_owned(), Arc::from(vec![0; (16 << 20) + 1]))]);
+    let large = FileTree::from([("app.yaml".to_owned(), Arc::from(vec![0; (32 << 20) + 1]))]);
     let odd = ["../x", "/x", "a//b", ".git/hooks/x", "a\nb"].map(|path| files([(path, "x")]));
     let clash = files([("a", "file"), ("a/b", "below it")]);
     for refused in [many, large, clash].into_iter().chain(odd) {

@@ -63,7 +63,7 @@ fn sizes_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let desk = dir.path().join("desk");
     write(&desk.join("app.yaml"), "desk");
-    fs::File::create(desk.join("large.bin")).unwrap().set_len((16 << 20) + 1).unwrap();
+    fs::File::create(desk.join("large.bin")).unwrap().set_len((32 << 20) + 1).unwrap();
     let error = read_app(&desk).unwrap_err();
     assert!(error.to_string().contains("large.bin"), "{error}");
     fs::remove_file(desk.join("large.bin")).unwrap();

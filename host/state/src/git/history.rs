@@ -6,7 +6,7 @@ use git2::{Commit, Oid, Repository, Revwalk, Sort};
 use nexus_model::{Author, Change, DefinitionError};
 use time::{OffsetDateTime, UtcOffset};
 
-use super::{MAIN, folder_id, optional, revision, step};
+use super::{MAIN, branch_tree, folder_id, optional, revision, step};
 
 /// Commits that are looked at for one answer; what lies further back is not found.
 const LOOKED_AT: usize = 200_000;
@@ -32,6 +32,10 @@ pub(super) fn page(
 
 /// Whether the application's folder ever was this tree.
 pub(super) fn has(repository: &Repository, app: &str, tree: Oid) -> Result<bool, DefinitionError> {
+    // What it is now is asked for most.
+    if branch_tree(repository, MAIN)?.and_then(|root| folder_id(&root, app)) == Some(tree) {
+        return Ok(true);
+    }
     for change in Changes::new(repository, app)? {
         if change?.1 == Some(tree) {
             return Ok(true);

@@ -1,11 +1,11 @@
 //! Files to Git trees and back.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use git2::{FileMode, ObjectType, Oid, Repository, Tree, TreeEntry, build::TreeUpdateBuilder};
 use nexus_model::{CommitError, DefinitionError, FileTree};
 
-use super::step;
+use super::{optional, step};
 use crate::bounds::{MAX_DEPTH, Tally};
 
 const BLOB: i32 = 0o100_644;
@@ -65,6 +65,18 @@ pub(super) fn read(repository: &Repository, tree: Oid) -> Result<FileTree, Defin
     let mut reading = Reading { repository, files: FileTree::new(), tally: Tally::default() };
     reading.folder(tree, "", 0)?;
     Ok(reading.files)
+}
+
+/// Reads one file below a tree, within the bounds of an application.
+pub(super) fn read_file(repository: &Repository, tree: Oid, path: &str) -> Result<Option<Arc<[u8]>>, DefinitionError> {
+    let tree = repository.find_tree(tree).map_err(step("read a folder"))?;
+    let Some(entry) = optional(tree.get_path(Path::new(path))).map_err(step("find a file"))? else { return Ok(None) };
+    if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == i32::from(FileMode::Link) {
+        return Ok(None);
+    }
+    let blob = repository.find_blob(entry.id()).map_err(step("read a file"))?;
+    Tally::default().add(blob.size() as u64).map_err(|reason| unreadable(path, reason))?;
+    Ok(Some(Arc::from(blob.content())))
 }
 
 struct Reading<'r> {

@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -70,6 +70,15 @@ impl DefinitionStore for MemoryDefinitions {
         let mut changes = branches.changes.iter().filter(|(name, ..)| name == app);
         let found = changes.find(|(_, change, _)| change.revision.as_ref() == Some(revision));
         Ok(found.map(|(_, _, files)| Snapshot { revision: revision.clone(), files: files.clone() }))
+    }
+
+    async fn read_file_at(
+        &self,
+        app: &AppName,
+        revision: &Revision,
+        path: &str,
+    ) -> Result<Option<Arc<[u8]>>, DefinitionError> {
+        Ok(self.read_at(app, revision).await?.and_then(|snapshot| snapshot.files.get(path).cloned()))
     }
 
     async fn replace(
