@@ -70,7 +70,7 @@ pub(crate) struct Buckets {
 
 impl Buckets {
     #[expect(clippy::cast_precision_loss, reason = "microseconds, shown as seconds")]
-    fn of(counts: &Counts) -> Self {
+    pub(crate) fn of(counts: &Counts) -> Self {
         let seconds = |micros: u64| micros as f64 / 1e6;
         let below = counts.powers_of_two(FIRST_POWER, LAST_POWER).map(|(bound, count)| (seconds(bound), count));
         Self { below: below.collect(), total: counts.total(), sum: seconds(counts.sum_micros) }
@@ -86,6 +86,7 @@ impl Buckets {
 pub(crate) fn families(operations: &[(OperationRef, Totals)], host: &HostMetrics) -> Vec<Family> {
     let mut all = of_operations(operations);
     all.extend(host.model_requests().families());
+    all.extend(host.tool_calls().families());
     all.extend(of_host(host.snapshot()));
     all
 }

@@ -19,6 +19,7 @@ mod refusals;
 mod secrets;
 mod snapshot;
 mod telemetry;
+mod tools;
 
 pub use collector::MetricCollector;
 pub use events::{
@@ -37,3 +38,4 @@ pub use redact::{Redactor, escape_controls};
 pub use refusals::{DeliveryRefusal, Refusal};
 pub use snapshot::{Audits, ByPath, HostSnapshot, Latency, OperationSnapshot, Tokens};
 pub use telemetry::{Telemetry, TelemetryError, TelemetrySettings};
+pub use tools::ToolMetrics;

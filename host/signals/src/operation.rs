@@ -16,6 +16,7 @@ use crate::{
     histogram::{Counts, Histogram},
     refusals::{Counters, DeliveryRefusal, Refusal},
     snapshot::{ByPath, HostSnapshot},
+    tools::{ToolCalls, ToolMetrics},
 };
 
 /// Error codes counted apart; more are counted as `other`.
@@ -230,6 +231,7 @@ pub struct HostMetrics {
     telemetry_dropped: [AtomicU64; Dropped::ALL.len()],
     traces_dropped: AtomicU64,
     model_requests: ModelRequests,
+    tool_calls: ToolCalls,
 }
 
 impl HostMetrics {
@@ -282,6 +284,15 @@ impl HostMetrics {
     /// There was no room to wait for the collector.
     pub(crate) fn record_telemetry_dropped(&self, what: Dropped) {
         self.telemetry_dropped[what as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The counters of a tool of an application, from zero if it is new.
+    pub fn tool(&self, app: &str, tool: &str) -> Arc<ToolMetrics> {
+        self.tool_calls.of(app, tool)
+    }
+
+    pub(crate) fn tool_calls(&self) -> &ToolCalls {
+        &self.tool_calls
     }
 
     pub(crate) fn model_requests(&self) -> &ModelRequests {
