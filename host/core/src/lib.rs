@@ -21,6 +21,7 @@ mod router;
 mod scope;
 mod secret;
 mod start;
+mod tools;
 mod traces;
 mod vault;
 mod write_behind;
@@ -39,11 +40,12 @@ pub use permissions::{CallRefused, may_call};
 pub use rates::{RateExceeded, RateState};
 pub use registry::{
     AppDetail, AppStatus, AppSummary, ApplicationRegistry, Condition, Diff, Edit, FileChange, FileDiff, HISTORY_PAGE,
-    ImportError, ImportReport, Inactive, LifecycleError, MoveError, OperationDetail, RegistryError, Remote, WriteError,
-    Written,
+    ImportError, ImportReport, Inactive, LifecycleError, MoveError, OperationDetail, PluginChange, PluginDetail,
+    RegistryError, Remote, Widening, WriteError, Written,
 };
 pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
 pub use scope::{Principal, Scope, ScopeError, Target};
 pub use secret::MasterKey;
 pub use start::{Core, CoreConfig, NotReady, Parts, StartError};
+pub use tools::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolManager, ToolView, widened};
 pub use vault::{SecretInfo, SecretVault, VaultError};

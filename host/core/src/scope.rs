@@ -137,6 +137,11 @@ impl Principal {
         self.rate.as_ref().map(|rate| rate.take()).transpose()
     }
 
+    /// Whether the key may change some application.
+    pub fn may_write_some(&self) -> bool {
+        self.scopes.iter().any(|scope| matches!(scope, Scope::Admin | Scope::Write(_)))
+    }
+
     /// Whether one of the key's scopes grants `wanted`.
     pub fn may(&self, wanted: &Scope) -> bool {
         self.scopes.iter().any(|scope| scope.grants(wanted))

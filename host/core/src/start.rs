@@ -1,8 +1,8 @@
 //! Everything put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, OperationRef, RuntimeStore, StoreError};
+use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, StoreError};
 use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,6 +21,7 @@ use crate::{
     registry::{ApplicationRegistry, RegistryError, Remote},
     router::{RequestRouter, RouterConfig, Sampler},
     secret::MasterKey,
+    tools::{ToolManager, ToolParts},
     traces::TraceBook,
     vault::SecretVault,
 };
@@ -45,6 +46,10 @@ pub struct Parts {
     pub models: Arc<dyn ModelProvider>,
     /// The Wasm tier.
     pub components: Arc<dyn ComponentHost>,
+    /// The Wasm tier, for plugins.
+    pub plugins: Arc<dyn PluginHost>,
+    /// Where applications have folders of their own.
+    pub folders: PathBuf,
     /// What is counted.
     pub metrics: Arc<MetricCollector>,
     /// What is told.
@@ -139,6 +144,8 @@ pub struct Core {
     pub vault: Arc<SecretVault>,
     /// What applications spend on models.
     pub budgets: Arc<Budgets>,
+    /// The tools of applications.
+    pub tools: Arc<ToolManager>,
     parts: Parts,
 }
 
@@ -178,6 +185,7 @@ impl Core {
         events.start_triggers(&router, &executions);
         let memory = Memory::start(Arc::clone(&parts.definitions), &parts.tracker, parts.cancel.clone());
         let vault = Arc::clone(&parts.vault);
+        let tools = Arc::new(tools(&parts, &registry, &budgets, &events));
         let core = Self {
             registry,
             router,
@@ -189,6 +197,7 @@ impl Core {
             audit_log,
             vault,
             budgets,
+            tools,
             parts,
         };
         core.spawn_loops(config.reload_every);
@@ -313,6 +322,23 @@ fn oracle(
         cancel: parts.cancel.clone(),
     };
     OptimizationOracle::new(oracle_parts, config.clone())
+}
+
+fn tools(
+    parts: &Parts,
+    registry: &Arc<ApplicationRegistry>,
+    budgets: &Arc<Budgets>,
+    events: &Arc<Events>,
+) -> ToolManager {
+    ToolManager::new(ToolParts {
+        registry: Arc::clone(registry),
+        runtime: Arc::clone(&parts.runtime),
+        secrets: Arc::clone(&parts.secrets),
+        budgets: Arc::clone(budgets),
+        events: Arc::clone(events),
+        metrics: Arc::clone(&parts.metrics),
+        folders: parts.folders.clone(),
+    })
 }
 
 fn router(

@@ -8,7 +8,7 @@ use std::{
 
 use nexus_model::{
     App, AppName, Budget, FileTree, Implementation, Limits, NanoUsd, Operation, OperationName, Optimize, OptimizeMode,
-    Prompt, Security,
+    Prompt, Security, sha256_hex,
 };
 use serde_json::Value;
 
@@ -20,7 +20,9 @@ use crate::{
     fault::{Fault, FaultCode, Faults, Finding, quoted},
     json_schema::SchemaError,
     nearest::nearest,
+    plugins,
     prompt::{self, Against},
+    referenced,
     schema_file::SchemaFiles,
     tree::join,
     triggers,
@@ -90,11 +92,12 @@ impl Reader<'_> {
     fn app(mut self) -> Option<App> {
         let limits = self.limits();
         let operations = self.operations();
+        let plugins = plugins::read(&self.document, self.files, self.surroundings.models, self.faults);
         let triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
         let name = self.name();
         let security = self.security();
         let description = self.text("/metadata/description").unwrap_or_default();
-        Some(App { name: name?, description, operations: operations?, limits, triggers, security })
+        Some(App { name: name?, description, operations: operations?, plugins, limits, triggers, security })
     }
 
     fn text(&self, pointer: &str) -> Option<String> {
@@ -158,8 +161,8 @@ impl Reader<'_> {
     }
 
     fn operations(&mut self) -> Option<BTreeMap<OperationName, Operation>> {
-        let names: Vec<String> =
-            self.document.value.pointer("/spec/operations")?.as_object()?.keys().cloned().collect();
+        let Some(given) = self.document.value.pointer("/spec/operations") else { return Some(BTreeMap::new()) };
+        let names: Vec<String> = given.as_object()?.keys().cloned().collect();
         let mut operations = BTreeMap::new();
         for name in names {
             if self.faults.is_full() {
@@ -190,7 +193,7 @@ impl Reader<'_> {
     }
 
     fn schema(&mut self, pointer: &str) -> Option<Arc<Value>> {
-        let path = self.referenced(pointer, &[".json"])?;
+        let path = referenced::referenced(&self.document, self.files, pointer, &[".json"], self.faults)?;
         self.schemas.read(self.files, &path, self.faults)
     }
 
@@ -220,7 +223,9 @@ impl Reader<'_> {
     }
 
     fn prompt(&mut self, pointer: &str, input: Option<&Value>, output: Option<&Value>) -> Option<Implementation> {
-        let path = self.referenced(&format!("{pointer}/prompt"), &[".prompt.yml", ".prompt.yaml"])?;
+        let endings = [".prompt.yml", ".prompt.yaml"];
+        let at = format!("{pointer}/prompt");
+        let path = referenced::referenced(&self.document, self.files, &at, &endings, self.faults)?;
         let schema = |field: &str| self.text(&format!("{pointer}/{field}"));
         let key = (path.clone(), schema("input"), schema("output"));
         if let Some(read) = self.prompts.get(&key) {
@@ -234,18 +239,8 @@ impl Reader<'_> {
     }
 
     fn component(&mut self, pointer: &str) -> Option<Implementation> {
-        let path = self.referenced(pointer, &[".wasm"])?;
-        let bytes = self.files.get(&path)?;
-        match component_fault(bytes) {
-            Some(message) => {
-                let message = format!("{} {message}", quoted(&path));
-                let finding = Finding::new(FaultCode::BadComponent, message)
-                    .expected("a WebAssembly component, as built for the target wasm32-wasip2");
-                self.fault_at_value(pointer, finding);
-                None
-            }
-            None => Some(Implementation::Component { path, bytes: Arc::clone(bytes) }),
-        }
+        let (path, bytes) = referenced::component(&self.document, self.files, pointer, self.faults)?;
+        Some(Implementation::Component { path, digest: sha256_hex(bytes) })
     }
 
     fn optimize(&mut self, pointer: &str) -> Optimize {
@@ -270,41 +265,6 @@ impl Reader<'_> {
             optimize.mode = OptimizeMode::Off;
         }
         optimize
-    }
-
-    /// The path at `pointer`, if it leads to a file of the folder whose name ends with one of `endings`.
-    fn referenced(&mut self, pointer: &str, endings: &[&str]) -> Option<String> {
-        let path = self.text(pointer).filter(|path| !path.is_empty())?;
-        let finding = if !stays_inside(&path) {
-            Finding::new(FaultCode::BadPath, format!("{} leads out of the folder", quoted(&path)))
-                .expected("a path relative to the folder, as `schemas/input.json`")
-        } else if self.files.contains_key(&path) {
-            if endings.iter().any(|ending| path.ends_with(ending)) {
-                return Some(path);
-            }
-            Finding::new(FaultCode::BadPath, format!("{} is not a file of this kind", quoted(&path)))
-                .expected(format!("a name that ends with {}", crate::nearest::listed(endings.iter().copied())))
-        } else {
-            let alike = self.files.keys().filter(|file| endings.iter().any(|ending| file.ends_with(ending)));
-            Finding::new(FaultCode::MissingFile, format!("there is no file {}", quoted(&path)))
-                .nearest(nearest(&path, alike.map(String::as_str)))
-        };
-        self.fault_at_value(pointer, finding);
-        None
-    }
-}
-
-fn stays_inside(path: &str) -> bool {
-    !path.contains(['\\', '\0']) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
-/// What speaks against these bytes being a component, by the first eight of them: magic, version 13, layer 1.
-fn component_fault(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => None,
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Some("is a core module"),
-        [b'\0', b'a', b's', b'm', ..] => Some("is a component of another version of the format"),
-        _ => Some("is not WebAssembly"),
     }
 }
 

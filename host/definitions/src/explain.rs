@@ -75,6 +75,7 @@ fn explain(error: &ValidationError<'_>, schema: Option<&Value>) -> Vec<Explained
         }
         Kind::Required { property } => here(At::Key, missing_field(property, around)),
         Kind::PropertyNames { error: name } => bad_names(&pointer, name, schema),
+        Kind::AnyOf { context } if let Some(finding) = missing_one(context) => here(At::Key, finding),
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
             alternative(context, &pointer, schema).unwrap_or_else(|| here(At::Value, of_value(error, &pointer, around)))
         }
@@ -129,6 +130,17 @@ fn bad_names(pointer: &str, error: &ValidationError<'_>, schema: Option<&Value>)
     let finding = Finding::new(FaultCode::BadName, format!("{} is not a valid name", quoted(name)))
         .expected(expected(error, around));
     vec![Explained { at: At::Key, pointer: join(pointer, name), finding }]
+}
+
+/// That one of several fields must be there, and none is.
+fn missing_one(context: &[Vec<ValidationError<'_>>]) -> Option<Finding> {
+    let name = |errors: &Vec<ValidationError<'_>>| match errors.as_slice() {
+        [error] if let Kind::Required { property } = error.kind() => property.as_str().map(str::to_owned),
+        _ => None,
+    };
+    let names = context.iter().map(name).collect::<Option<Vec<_>>>()?;
+    let names = listed(names.iter().map(String::as_str));
+    Some(Finding::new(FaultCode::MissingField, format!("one of the fields {names} must be there")).expected(names))
 }
 
 /// What is wrong with the only alternative that is of the value's type.

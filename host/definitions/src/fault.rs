@@ -54,6 +54,12 @@ pub enum FaultCode {
     UnknownApp,
     /// A file that is no WebAssembly component.
     BadComponent,
+    /// A component that is not the one that its digest names.
+    WrongDigest,
+    /// A plugin that imports what it is not granted.
+    MissingGrant,
+    /// A tool that no plugin of the application has.
+    UnknownTool,
     /// Something that the format has and this version of Nexus does not.
     Unsupported,
 }
@@ -84,6 +90,9 @@ impl FaultCode {
             Self::BadSchedule => "bad_schedule",
             Self::UnknownApp => "unknown_app",
             Self::BadComponent => "bad_component",
+            Self::WrongDigest => "wrong_digest",
+            Self::MissingGrant => "missing_grant",
+            Self::UnknownTool => "unknown_tool",
             Self::Unsupported => "unsupported",
         }
     }

@@ -6,13 +6,18 @@
 mod app;
 mod document;
 mod duration;
+mod edit;
 mod explain;
 mod fault;
 mod json;
 mod json_schema;
 mod keywords;
 mod nearest;
+mod outline;
+mod places;
+mod plugins;
 mod prompt;
+mod referenced;
 mod scalar_place;
 mod schedule;
 mod schema_file;
@@ -27,9 +32,12 @@ mod yaml_scalar;
 
 use nexus_model::{App, AppName, FileTree};
 
+pub use edit::{EditError, remove_plugin, set_plugin};
 pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};
 pub use nearest::nearest;
+pub use outline::{AppOutline, WrittenPlugin};
+pub use places::AppPlaces;
 pub use schedule::{Schedule, ScheduleError};
 pub use starter::{StarterError, StarterTemplate, starter, starters};
 pub use template::{PromptTemplate, RenderError, render};

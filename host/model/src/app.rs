@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AppName, NanoUsd, OperationName, Trigger, VersionHash, canonical_json, sha256_hex};
+use crate::{AppName, NanoUsd, OperationName, Plugin, PluginName, Trigger, VersionHash, canonical_json, sha256_hex};
 
 /// An application, checked and complete.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct App {
     pub description: String,
     /// Its operations.
     pub operations: BTreeMap<OperationName, Operation>,
+    /// Its plugins.
+    pub plugins: BTreeMap<PluginName, Plugin>,
     /// Its limits.
     pub limits: Limits,
     /// What calls its operations without a caller, each name once.
@@ -101,7 +103,7 @@ impl Operation {
                 "parameters": prompt.parameters,
                 "messages": prompt.messages,
             }),
-            Implementation::Component { bytes, .. } => serde_json::json!({ "component": sha256_hex(bytes) }),
+            Implementation::Component { digest, .. } => serde_json::json!({ "component": digest }),
         };
         let parts = serde_json::json!({
             "input": *self.input, "output": *self.output, "implementation": implementation,
@@ -117,10 +119,10 @@ pub enum Implementation {
     Prompt(Arc<Prompt>),
     /// A component written by hand, of the world `nexus:operation/operation`.
     Component {
-        /// Its path within the application's folder.
+        /// Its path within the application's folder, where its bytes are.
         path: String,
-        /// The component, as it stands there.
-        bytes: Arc<[u8]>,
+        /// SHA-256 of the component, hexadecimal.
+        digest: String,
     },
 }
 

@@ -23,11 +23,12 @@ pub use http::{
     AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuditFaultView, AuditList,
     AuditRecordView, AuthorView, BudgetView, CauseView, ChangeView, CreatedKey, DeactivateBody, DeadLetterList,
     DeadLetterView, DiffView, DocumentView, EncodedBytes, EvidenceView, ExecutionList, ExecutionView, FaultView,
-    FileContent, FileDiffView, FromTemplate, HistoryView, HitList, HitView, KeyList, KeyView, LogList, LogRecordView,
-    MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView, OptimizationView, OptimizeView, PointView,
-    Problem, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SecretBody, SecretList,
-    SecretView, SeriesView, TemplateList, TemplateView, TriggerList, TriggerView, UsageView, VerificationView,
-    ViolationView, WrittenView, openapi_json,
+    FileContent, FileDiffView, FromTemplate, GrantNeedView, HistoryView, HitList, HitView, InspectedView, KeyList,
+    KeyView, LeftOutView, LogList, LogRecordView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView,
+    OptimizationView, OptimizeView, PluginList, PluginSummary, PluginView, PointView, Problem, ProblemMore,
+    PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SecretBody, SecretList, SecretView,
+    SeriesView, TemplateList, TemplateView, ToolList, ToolResult, ToolView, TriggerList, TriggerView, UsageView,
+    VerificationView, ViolationView, WrittenView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};

@@ -9,7 +9,7 @@ use std::{
 
 use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
 use nexus_llm::{KeyReference, LanguageModels};
-use nexus_model::{SecretOwner, SecretSource};
+use nexus_model::{ComponentHost, SecretOwner, SecretSource};
 use nexus_signals::{EventBus, HostMetrics, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
 use nexus_state::{GitDefinitions, GitRemote};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
@@ -159,13 +159,16 @@ impl Base {
         let secrets = AllSecrets::of_operator(&settings.secrets_dir, &surroundings.environment);
         let secrets = Arc::new(secrets.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
         let key = CacheKey::new(master.derive("nexus/compiled-code/1"));
+        let wasm = Arc::new(WasmHost::new(wasm(settings, data.join("compiled"), key)?, tasks.clone())?);
         let parts = Parts {
             remote: remote(settings, &definitions, &surroundings.environment, &secrets)?,
             definitions: Arc::new(definitions),
             runtime: store.port(),
             vault,
             models: Arc::new(models(settings, surroundings.environment.clone(), Arc::clone(&secrets))?),
-            components: Arc::new(WasmHost::new(wasm(settings, data.join("compiled"), key)?, tasks.clone())?),
+            components: Arc::clone(&wasm) as Arc<dyn ComponentHost>,
+            plugins: wasm,
+            folders: data.join("folders"),
             metrics: Arc::clone(metrics),
             events: EventBus::new(),
             secrets: self::secrets(settings, surroundings.environment.clone(), Arc::clone(&secrets)),

@@ -84,6 +84,12 @@ pub(super) fn diff(old: &FileTree, new: &FileTree) -> Vec<FileDiff> {
         .collect()
 }
 
+/// What changed in a text, as a unified diff with three lines around each change; empty if nothing did.
+pub(super) fn text_diff(old: &str, new: &str) -> String {
+    let lines = TextDiff::configure().algorithm(Algorithm::Myers).timeout(PATIENCE).diff_lines(old, new);
+    lines.unified_diff().context_radius(CONTEXT).to_string()
+}
+
 fn compare(path: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> FileDiff {
     let change = match (old, new) {
         (None, _) => FileChange::Added,

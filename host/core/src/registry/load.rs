@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use nexus_definitions::{Fault, FaultCode, PromptTemplate, Surroundings};
-use nexus_model::{
-    App, AppName, CloudEvent, ComponentKind, Implementation, Operation, OperationRef, Revision, Snapshot,
-};
+use nexus_model::{App, AppName, CloudEvent, ComponentKind, Implementation, Operation, OperationRef, Snapshot};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -114,11 +112,11 @@ impl ApplicationRegistry {
         // They open nothing until both sides are there.
         let surroundings = Surroundings { folder: Some(name), models: Some(&self.known_models), apps: None };
         let app = nexus_definitions::load_with(&snapshot.files, surroundings)?;
+        let (plugins, mut faults) = self.look_at_plugins(&app, snapshot, serving).await;
         let mut operations = BTreeMap::new();
-        let mut faults = Vec::new();
         for (operation_name, operation) in &app.operations {
             let reference = OperationRef { app: app.name.clone(), operation: operation_name.clone() };
-            match self.entry(reference, operation, &snapshot.revision, serving).await {
+            match self.entry(reference, operation, snapshot, serving).await {
                 Ok(entry) => {
                     operations.insert(operation_name.clone(), Arc::new(entry));
                 }
@@ -130,14 +128,14 @@ impl ApplicationRegistry {
         }
         let permits = Arc::new(Semaphore::new(app.limits.concurrency));
         let rate = rate(app.limits.requests_per_minute, serving);
-        Ok(Application { permits, rate, revision: snapshot.revision.clone(), operations, app })
+        Ok(Application { permits, rate, revision: snapshot.revision.clone(), operations, plugins, app })
     }
 
     async fn entry(
         &self,
         reference: OperationRef,
         operation: &Operation,
-        revision: &Revision,
+        snapshot: &Snapshot,
         serving: Option<&Application>,
     ) -> Result<OperationEntry, Fault> {
         let (definition, model) = match &operation.implementation {
@@ -146,7 +144,8 @@ impl ApplicationRegistry {
                     .map_err(|error| fault(&prompt.path, FaultCode::BadTemplate, error.to_string()))?;
                 (Definition::Prompt(Box::new(template)), self.models.resolve(&prompt.model).unwrap_or_default())
             }
-            Implementation::Component { bytes, path } => {
+            Implementation::Component { path, .. } => {
+                let bytes = snapshot.files.get(path).map(AsRef::as_ref).unwrap_or_default();
                 let component = self.components.load(ComponentKind::Plugin, bytes).await;
                 let component = component.map_err(|error| fault(path, FaultCode::BadComponent, error.to_string()))?;
                 (Definition::Component(component), String::new())
@@ -162,7 +161,7 @@ impl ApplicationRegistry {
             input: validator(&operation.input)?,
             output: validator(&operation.output)?,
             operation: operation.clone(),
-            revision: revision.clone(),
+            revision: snapshot.revision.clone(),
             reference,
             version,
             definition,

@@ -6,6 +6,9 @@ mod history;
 mod import;
 mod lifecycle;
 mod load;
+mod plugin_views;
+mod plugin_write;
+mod plugins;
 mod remote;
 mod served;
 mod views;
@@ -16,13 +19,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use nexus_definitions::Fault;
 use nexus_model::{
-    App, AppName, Budget, ComponentHost, DefinitionError, DefinitionStore, ModelProvider, OperationName, OperationRef,
-    Revision, RuntimeStore, StoreError,
+    App, AppName, Budget, ComponentHost, DefinitionError, DefinitionStore, LinkedPlugin, LoadError, ModelProvider,
+    OperationName, OperationRef, PluginHost, PluginName, Revision, RuntimeStore, StoreError,
 };
 use nexus_signals::{EventBus, MetricCollector};
 use tokio::sync::{Notify, Semaphore};
 
 use self::{
+    plugins::KnownFacts,
     remote::Attached,
     served::{Applications, Served},
 };
@@ -37,6 +41,9 @@ pub(crate) use entry::{Active, Definition, OperationEntry};
 pub use history::HISTORY_PAGE;
 pub use import::{ImportError, ImportReport};
 pub use lifecycle::{Inactive, LifecycleError};
+pub use plugin_views::PluginDetail;
+pub use plugin_write::{PluginChange, Widening};
+pub(crate) use plugins::PluginEntry;
 pub use remote::{MoveError, Remote};
 pub use views::{AppDetail, AppStatus, AppSummary, OperationDetail};
 pub use write::{Condition, Edit, WriteError, Written};
@@ -46,6 +53,7 @@ pub(crate) struct Application {
     pub(crate) app: App,
     pub(crate) revision: Revision,
     pub(crate) operations: BTreeMap<OperationName, Arc<OperationEntry>>,
+    pub(crate) plugins: BTreeMap<PluginName, Arc<PluginEntry>>,
     /// The application's share of concurrency.
     pub(crate) permits: Arc<Semaphore>,
     /// The application's rate of calls, if it has one; goes on from revision to revision.
@@ -89,6 +97,8 @@ pub struct ApplicationRegistry {
     runtime: Arc<dyn RuntimeStore>,
     models: Arc<dyn ModelProvider>,
     components: Arc<dyn ComponentHost>,
+    plugin_host: Arc<dyn PluginHost>,
+    facts: KnownFacts,
     metrics: Arc<MetricCollector>,
     events: EventBus,
     known_models: Vec<String>,
@@ -106,6 +116,8 @@ impl ApplicationRegistry {
             runtime: Arc::clone(&parts.runtime),
             models: Arc::clone(&parts.models),
             components: Arc::clone(&parts.components),
+            plugin_host: Arc::clone(&parts.plugins),
+            facts: KnownFacts::default(),
             metrics: Arc::clone(&parts.metrics),
             events: parts.events.clone(),
             known_models,
@@ -134,6 +146,11 @@ impl ApplicationRegistry {
         let slot = served.slots.get(&name)?;
         let application = slot.serving.clone()?;
         Some(slot.inactive.clone().map_or(Ok(application), Err))
+    }
+
+    /// A plugin, linked.
+    pub(crate) async fn linked(&self, plugin: &PluginEntry) -> Result<Arc<dyn LinkedPlugin>, LoadError> {
+        plugin.linked(self.definitions.as_ref(), self.plugin_host.as_ref()).await
     }
 
     /// The operation as it is served now.

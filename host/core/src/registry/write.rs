@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use nexus_definitions::{Fault, nearest};
-use nexus_model::{AppName, Author, CommitError, DefinitionError, Expected, FileTree, Revision, Snapshot};
+use nexus_definitions::{EditError, Fault, nearest};
+use nexus_model::{
+    AppName, Author, CommitError, DefinitionError, Expected, FileTree, LoadError, PluginName, Revision, Snapshot,
+};
 
-use super::ApplicationRegistry;
+use super::{ApplicationRegistry, plugin_write::Widening};
 
 /// How often a change that holds for any state is made again because somebody else was faster.
 const RETRIES: usize = 5;
@@ -89,6 +91,28 @@ pub enum WriteError {
     /// The definition would have faults, all of them told.
     #[error("{} faults", .0.len())]
     Faults(Vec<Fault>),
+    /// There is no such plugin.
+    #[error("`{app}` has no plugin `{plugin}`")]
+    UnknownPlugin {
+        /// The application.
+        app: AppName,
+        /// The plugin.
+        plugin: PluginName,
+    },
+    /// The plugin could do more than before, and nobody has said that it may.
+    #[error("the plugin `{plugin}` would be granted more: {}", .widening.grants.join("; "))]
+    Widened {
+        /// The plugin.
+        plugin: PluginName,
+        /// What it would be.
+        widening: Box<Widening>,
+    },
+    /// The component cannot be a plugin.
+    #[error(transparent)]
+    Component(#[from] LoadError),
+    /// `app.yaml` cannot be changed in place.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// A path or a size that no application may have.
     #[error("`{path}`: {reason}")]
     Refused {
@@ -103,9 +127,9 @@ pub enum WriteError {
 }
 
 /// What the folder is to become.
-struct Planned {
-    files: FileTree,
-    message: String,
+pub(super) struct Planned {
+    pub(super) files: FileTree,
+    pub(super) message: String,
 }
 
 impl ApplicationRegistry {
@@ -181,7 +205,7 @@ impl ApplicationRegistry {
 
     /// Reads, plans, checks, commits on exactly what was read, and serves. When somebody else was faster, a condition
     /// that names no revision is put to the new state.
-    async fn change(
+    pub(super) async fn change(
         &self,
         edit: &Edit,
         plan: impl Fn(Option<&Snapshot>) -> Result<Planned, WriteError>,
@@ -246,7 +270,7 @@ pub(super) fn unknown_file(app: &AppName, path: &str, files: &FileTree) -> Write
 impl Condition {
     /// Whether a change applies to an application at revision `actual`; `there` says whether what is to be changed is
     /// there.
-    fn admit(&self, actual: Option<&Revision>, there: bool) -> Result<(), WriteError> {
+    pub(super) fn admit(&self, actual: Option<&Revision>, there: bool) -> Result<(), WriteError> {
         let conflict = || Err(WriteError::Conflict { actual: actual.cloned() });
         match (self, actual) {
             (Self::Unstated, Some(actual)) if there => Err(WriteError::Unconditional { actual: actual.clone() }),

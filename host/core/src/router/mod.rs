@@ -158,15 +158,7 @@ impl RequestRouter {
     }
 
     fn find(&self, app: &str, operation: &str) -> Result<(Arc<Application>, Arc<OperationEntry>), CallErrorKind> {
-        let application = self.registry.callable(app).ok_or_else(|| {
-            let names = self.registry.names();
-            CallErrorKind::UnknownApp {
-                name: app.to_owned(),
-                nearest: nearest(app, names.iter().map(nexus_model::AppName::as_str)),
-            }
-        })?;
-        let application =
-            application.map_err(|inactive| CallErrorKind::Inactive { app: app.to_owned(), reason: inactive.told() })?;
+        let application = callable(&self.registry, app)?;
         let entry = operation.parse().ok().and_then(|name| application.operations.get(&name)).cloned();
         let entry = entry.ok_or_else(|| CallErrorKind::UnknownOperation {
             app: app.to_owned(),
@@ -343,11 +335,24 @@ impl RequestRouter {
     }
 }
 
+/// The application that takes calls under this name.
+pub(crate) fn callable(registry: &ApplicationRegistry, app: &str) -> Result<Arc<Application>, CallErrorKind> {
+    let application = registry.callable(app).ok_or_else(|| {
+        let names = registry.names();
+        CallErrorKind::UnknownApp {
+            name: app.to_owned(),
+            nearest: nearest(app, names.iter().map(nexus_model::AppName::as_str)),
+        }
+    })?;
+    application.map_err(|inactive| CallErrorKind::Inactive { app: app.to_owned(), reason: inactive.told() })
+}
+
 fn failed(path: ServedBy, kind: CallErrorKind) -> Failed {
     Failed { kind, path, fallback: None, usage: None }
 }
 
-fn read(body: &[u8]) -> Result<(&str, Value), CallErrorKind> {
+/// The text and the value of a body of JSON.
+pub(crate) fn read(body: &[u8]) -> Result<(&str, Value), CallErrorKind> {
     let text = std::str::from_utf8(body).map_err(|error| CallErrorKind::InvalidJson { detail: error.to_string() })?;
     let value = serde_json::from_str(text).map_err(|error| CallErrorKind::InvalidJson { detail: error.to_string() })?;
     Ok((text, value))

@@ -5,6 +5,8 @@
 
 mod across;
 mod events;
+mod plugin_twins;
+mod plugins;
 mod twins;
 
 use std::{sync::Arc, time::Duration};

@@ -14,12 +14,15 @@ use nexus_core::{
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
     DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
-    ModelErrorKind, ModelProvider, OperationRef, RuntimeStore, TokenSink, Usage, sha256_hex,
+    ModelErrorKind, ModelProvider, OperationRef, PluginHost, RuntimeStore, TokenSink, Usage, sha256_hex,
 };
 use nexus_signals::{EventBus, EventsConfig, MetricCollector};
 use nexus_state::memory::{MemoryDefinitions, MemoryRuntime};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::plugin_twins::PluginTwins;
 
 pub(crate) mod files {
     use std::sync::Arc;
@@ -114,6 +117,9 @@ impl ModelProvider for Models {
             usage: Usage::default(),
         };
         let prompt = &request.messages.last().unwrap().content;
+        if request.model == "writer" {
+            return Ok(generation("writer", json!({ "text": format!("{prompt}!") })));
+        }
         if request.model == "coder" {
             self.0.prompts.lock().unwrap().push(prompt.clone());
             let answer = self.0.answers.lock().unwrap().pop_front();
@@ -206,7 +212,9 @@ pub(crate) struct Bench {
     pub(crate) core: Core,
     pub(crate) operation: OperationRef,
     definitions: Arc<MemoryDefinitions>,
-    runtime: Arc<MemoryRuntime>,
+    pub(crate) runtime: Arc<MemoryRuntime>,
+    pub(crate) plugins: Arc<PluginTwins>,
+    pub(crate) folders: TempDir,
     coder: Coder,
     metrics: Arc<MetricCollector>,
     released: CancellationToken,
@@ -241,6 +249,7 @@ impl Bench {
     ) -> Self {
         let released = CancellationToken::new();
         let (tracker, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let (plugins, folders) = (Arc::<PluginTwins>::default(), tempfile::tempdir().unwrap());
         let master = MasterKey::from_bytes([0; 32]);
         let vault = SecretVault::load(Arc::clone(&runtime) as Arc<dyn RuntimeStore>, &master).await.unwrap();
         let metrics = Arc::new(MetricCollector::default());
@@ -250,19 +259,21 @@ impl Bench {
             runtime: Arc::clone(&runtime) as Arc<dyn RuntimeStore>,
             models: Arc::new(Models(coder.clone(), released.clone())),
             components: Arc::new(Components),
+            plugins: Arc::clone(&plugins) as Arc<dyn PluginHost>,
+            folders: folders.path().to_owned(),
             metrics: Arc::clone(&metrics),
             events: EventBus::default(),
-            secrets: Arc::new(|_, _| None),
+            secrets: Arc::new(|app, name| (name == "key").then(|| format!("the key of {app}").into())),
             remote: None,
             tracker: tracker.clone(),
             cancel: cancel.clone(),
         };
-        let known_models = vec!["small".to_owned(), "coder".to_owned()];
+        let known_models = vec!["small".to_owned(), "coder".to_owned(), "writer".to_owned()];
         let events = EventsConfig { retry_ms: 5, lease_ms: 1_000, ..events };
         let config = CoreConfig { known_models, oracle, events, ..CoreConfig::default() };
         let core = Core::start(config, parts, &master).await.unwrap();
         let operation = OperationRef { app: "sums".parse().unwrap(), operation: "double".parse().unwrap() };
-        Self { core, operation, definitions, runtime, coder, metrics, released, tracker, cancel }
+        Self { core, operation, definitions, runtime, plugins, folders, coder, metrics, released, tracker, cancel }
     }
 
     /// Another heart on the same stores, beside this one.

@@ -35,6 +35,11 @@ pub(crate) async fn read_file(api: &Api, headers: &HeaderMap, body: Body) -> Res
     read_within(api, headers, body, definition(api), check_coding(headers)).await
 }
 
+/// The body of a request that brings a component.
+pub(crate) async fn read_component(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    read_within(api, headers, body, definition(api), check_wasm(headers)).await
+}
+
 /// The body of a request of any media type, as it came.
 pub(crate) async fn read_any(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let bound = Bound { bytes: api.limits.body_bytes, setting: "limits.body_bytes" };
@@ -118,6 +123,17 @@ fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
         Some(Ok(value)) if is_json(value) => Ok(()),
         Some(_) => Err(error::unsupported_media_type("the `Content-Type` is not JSON")),
         None => Err(error::unsupported_media_type("the `Content-Type` is missing")),
+    }
+}
+
+/// Components come as `application/wasm`, or as bytes of which nothing is said.
+fn check_wasm(headers: &HeaderMap) -> Result<(), Problem> {
+    check_coding(headers)?;
+    let stated = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = stated.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match essence.as_deref() {
+        None | Some("application/wasm" | "application/octet-stream") => Ok(()),
+        Some(_) => Err(error::unsupported_media_type("the `Content-Type` is not `application/wasm`")),
     }
 }
 

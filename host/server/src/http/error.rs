@@ -2,6 +2,7 @@
 //! reasons go to the log only.
 
 mod definitions;
+mod plugins;
 
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use nexus_core::{
 };
 use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
 
+pub(crate) use plugins::{invalid_plugin, unknown_plugin};
+
 pub(crate) use definitions::{
     app_inactive, file_refused, invalid_document, invalid_name, unknown_document, unknown_template,
 };
 
-use super::problem::{Problem, ViolationView};
+use super::problem::{Problem, ProblemMore, ViolationView};
 
 /// How long callers are asked to stay away from a server that is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -330,7 +333,8 @@ pub(crate) fn rate_exceeded(exceeded: &RateExceeded) -> Problem {
         "Too many requests",
         format!("{exceeded}; nothing of this request was begun"),
     );
-    Problem { rate: Some(Box::new(exceeded.state)), ..problem.retry_after(exceeded.retry_after) }
+    let more = ProblemMore { rate: Some(exceeded.state), ..ProblemMore::default() };
+    Problem { more: Some(Box::new(more)), ..problem.retry_after(exceeded.retry_after) }
 }
 
 pub(crate) fn overloaded() -> Problem {

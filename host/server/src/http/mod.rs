@@ -23,12 +23,14 @@ mod memory;
 mod metrics;
 mod optimization;
 mod params;
+mod plugins;
 mod problem;
 mod rate;
 mod secrets;
 mod service;
 mod stream;
 mod templates;
+mod tools;
 mod trace_context;
 mod triggers;
 
@@ -47,9 +49,11 @@ pub use logs::{LogList, LogRecordView};
 pub use memory::{DocumentView, HitList, HitView, MemoryView, RememberedView};
 pub use metrics::{MetricList, PointView, SeriesView};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
-pub use problem::{Problem, ViolationView};
+pub use plugins::{GrantNeedView, InspectedView, LeftOutView, PluginList, PluginSummary, PluginView};
+pub use problem::{Problem, ProblemMore, ViolationView};
 pub use secrets::{SecretBody, SecretList, SecretView};
 pub use templates::{FromTemplate, TemplateList, TemplateView};
+pub use tools::{ToolList, ToolResult, ToolView};
 pub use triggers::{TriggerList, TriggerView};
 
 use axum::{Router, http::Method};
@@ -90,6 +94,12 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(definitions::lifecycle::deactivate))
         .routes(routes!(definitions::remote::push))
         .routes(routes!(definitions::remote::fetch))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::get, plugins::put, plugins::delete))
+        .routes(routes!(plugins::inspect))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::get))
+        .routes(routes!(tools::call))
         .routes(routes!(events::follow, events::publish))
         .routes(routes!(hooks::receive))
         .routes(routes!(triggers::list))

@@ -10,6 +10,7 @@ use axum::{
 use nexus_core::RateState;
 use nexus_model::ExecutionId;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{apps::FaultView, headers, rate};
@@ -62,9 +63,26 @@ pub struct Problem {
     /// Seconds to wait before another try; also the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// What only some kinds of problems tell.
+    #[serde(flatten)]
+    pub more: Option<Box<ProblemMore>>,
+}
+
+/// What only some kinds of problems tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProblemMore {
+    /// What a tool said where it failed (`tool_error`), by its own schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
+    /// What a plugin would be granted and is not now (`grants_widened`), a line for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub widened: Vec<String>,
+    /// How the plugin's world would change (`grants_widened`), as a unified diff of WIT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wit_diff: Option<String>,
     /// The rate that was exceeded, for the headers.
     #[serde(skip)]
-    pub(crate) rate: Option<Box<RateState>>,
+    pub(crate) rate: Option<RateState>,
 }
 
 impl Problem {
@@ -87,7 +105,7 @@ impl Problem {
             faults: Vec::new(),
             revision: None,
             retry_after: None,
-            rate: None,
+            more: None,
         }
     }
 
@@ -111,6 +129,13 @@ impl Problem {
         self
     }
 
+    /// As [`Problem::execution`], for a call that is not kept as an execution: the log tells of it.
+    #[must_use]
+    pub(crate) fn logged(mut self, id: Option<ExecutionId>) -> Self {
+        self.instance = id.map(|id| format!("/v1/logs?execution={id}"));
+        self
+    }
+
     /// As the JSON text that is sent.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| r#"{"type":"about:blank","status":500}"#.to_owned())
@@ -129,8 +154,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             fields.insert(header::RETRY_AFTER, seconds.into());
         }
-        rate::tell(fields, self.rate.as_deref());
-        if let Some(id) = self.instance.as_deref().and_then(|instance| instance.rsplit('/').next())
+        rate::tell(fields, self.more.as_ref().and_then(|more| more.rate.as_ref()));
+        if let Some(id) = self.instance.as_deref().and_then(|instance| instance.rsplit(['/', '=']).next())
             && let Ok(id) = HeaderValue::from_str(id)
         {
             fields.insert(headers::EXECUTION, id);

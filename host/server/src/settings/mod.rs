@@ -181,7 +181,7 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
-            definition_bytes: 16 << 20,
+            definition_bytes: 32 << 20,
             in_flight: 1024,
             connections: 4096,
             header_timeout: Duration::from_secs(10),

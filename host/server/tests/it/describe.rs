@@ -55,6 +55,14 @@ fn every_route_is_described() {
         "put /v1/apps/{app}/memory/{document}",
         "post /v1/apps/{app}/memory/{document}",
         "delete /v1/apps/{app}/memory/{document}",
+        "get /v1/apps/{app}/plugins",
+        "get /v1/apps/{app}/plugins/{plugin}",
+        "put /v1/apps/{app}/plugins/{plugin}",
+        "delete /v1/apps/{app}/plugins/{plugin}",
+        "post /v1/plugins/inspect",
+        "get /v1/apps/{app}/tools",
+        "get /v1/apps/{app}/tools/{tool}",
+        "post /v1/apps/{app}/tools/{tool}/call",
         "get /v1/templates",
         "post /v1/apps/from-template",
         "get /v1/apps/{app}/operations/{operation}/optimization",
@@ -84,7 +92,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 59, "{described:?}");
+    assert_eq!(described.len(), 67, "{described:?}");
 }
 
 #[test]

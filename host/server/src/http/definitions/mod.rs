@@ -30,7 +30,7 @@ use super::{
 const WAIT: Duration = Duration::from_secs(10);
 
 /// A place for the body of a change, which may be large.
-async fn place(api: &Api) -> Result<SemaphorePermit<'_>, Problem> {
+pub(super) async fn place(api: &Api) -> Result<SemaphorePermit<'_>, Problem> {
     match tokio::time::timeout(WAIT, api.definition_bodies.acquire()).await {
         Ok(Ok(place)) => Ok(place),
         _ => Err(error::overloaded()),
@@ -63,7 +63,7 @@ pub(super) fn etag(revision: &Revision) -> HeaderMap {
     tag.into_iter().map(|tag| (header::ETAG, tag)).collect()
 }
 
-fn told(app: &AppName, written: &Written) -> WrittenView {
+pub(super) fn told(app: &AppName, written: &Written) -> WrittenView {
     WrittenView {
         app: app.to_string(),
         revision: written.revision.as_ref().map(ToString::to_string),

@@ -49,6 +49,12 @@ impl From<WriteError> for Problem {
                 );
                 Self { faults: faults.into_iter().map(Into::into).collect(), ..problem }
             }
+            WriteError::UnknownPlugin { app, plugin } => super::unknown_plugin(app.as_str(), plugin.as_str()),
+            WriteError::Widened { widening, .. } => super::plugins::widened(detail, *widening),
+            WriteError::Component(error) => error.into(),
+            WriteError::Edit(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "uneditable", "`app.yaml` cannot be changed", detail)
+            }
             WriteError::Refused { path, reason } => file_refused(&path, &reason),
             WriteError::Store(error) => unavailable(&error),
         }
