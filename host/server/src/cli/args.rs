@@ -3,6 +3,7 @@
 mod apps;
 mod doctor;
 mod memory;
+mod plugin;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use apps::{App, Apps, At, Change, Import};
 pub(crate) use doctor::Doctor;
 pub(crate) use memory::{Memory, Remember};
+pub(crate) use plugin::{Add, Become, Plugin, Update};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";
 
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Read, change and search what applications are to remember.
     #[command(subcommand)]
     Memory(Memory),
+    /// Add components whose functions are tools, say what they may use, and call them.
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// See the models of the settings and try them, without a server.
     #[command(subcommand)]
     Model(Model),

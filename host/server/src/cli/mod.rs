@@ -22,6 +22,7 @@ mod memory;
 mod metrics;
 mod model;
 pub(crate) mod output;
+mod plugin;
 mod record;
 mod secret;
 mod serve;
@@ -101,6 +102,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Metrics(metrics) => metrics::run(&metrics, output).await,
         Command::Events(events) => events::run(&events, output).await,
         Command::Memory(memory) => memory::run(&memory, output).await,
+        Command::Plugin(plugin) => plugin::run(&plugin, output).await,
         Command::Check(_)
         | Command::Serve(_)
         | Command::Model(_)

@@ -22,6 +22,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod optimization;
+mod plugins;
 mod program;
 mod rates;
 mod record;

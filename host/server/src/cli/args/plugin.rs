@@ -1,0 +1,151 @@
+//! `nexus plugin`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::Connection;
+
+const GRANTS: &str = "\
+Grants, as `grants` in app.yaml has them; `nexus plugin grants FILE` says which a component needs:
+  --grant http=https://api.example.com   send requests to this origin; may be repeated
+  --grant config.currency=EUR            a value of wasi:config; may be repeated
+  --grant state=read                     the application's state: read or read-write
+  --grant folder=read-write              a folder of the application's own
+  --grant logging --grant clocks --grant random
+  --grant 'tools=orders.*'               call tools of the application; may be repeated
+  --grant 'events=order.*'               publish events of these types; may be repeated
+  --grant models=small                   ask a model; may be repeated
+A credential that the host adds to requests is written in a file for --grants.";
+
+const ADD: &str = "\
+Examples:
+  nexus plugin add orders.wasm --app shop
+  nexus plugin add orders.wasm --app shop --wit wit --grant state=read --grant http=https://api.example.com
+  nexus plugin add orders.wasm --app shop --name prices --grants grants.yaml";
+
+const UPDATE: &str = "\
+Examples:
+  nexus plugin update orders.wasm --app shop              # the grants stay
+  nexus plugin update --app shop --name orders --grant state=read --yes   # other grants, the same component";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// Add a component: its exported functions are tools of the application from then on.
+    #[command(after_help = ADD, after_long_help = format!("{ADD}\n\n{GRANTS}"))]
+    Add(Add),
+    /// Replace a plugin's component, or its grants. Running calls end with the component that they began with.
+    ///
+    /// More grants than before are asked for on a terminal, and otherwise need --yes.
+    #[command(after_help = UPDATE, after_long_help = format!("{UPDATE}\n\n{GRANTS}"))]
+    Update(Update),
+    /// List an application's plugins.
+    #[command(after_help = "Examples:\n  nexus plugin list --app shop\n  nexus plugin list --app shop --json")]
+    List {
+        /// The application.
+        #[arg(long)]
+        app: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show what a component, or a plugin of an application, exports and imports.
+    #[command(after_help = "Examples:\n  nexus plugin inspect orders.wasm\n  nexus plugin inspect orders --app shop")]
+    Inspect {
+        /// A component's file; with --app, the name of a plugin.
+        #[arg(value_name = "FILE|NAME")]
+        what: String,
+        /// The application whose plugin it is.
+        #[arg(long)]
+        app: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show the least grants that a component needs, as YAML to paste.
+    #[command(after_help = "Example:\n  nexus plugin grants orders.wasm > grants.yaml   # then put in what is meant")]
+    Grants {
+        /// A component's file.
+        #[arg(value_name = "FILE")]
+        component: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Remove a plugin and its component.
+    #[command(after_help = "Example:\n  nexus plugin remove orders --app shop")]
+    Remove {
+        /// The plugin.
+        name: String,
+        /// The application.
+        #[arg(long)]
+        app: String,
+        /// What the history says of it.
+        #[arg(long, value_name = "TEXT")]
+        message: Option<String>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Call a tool. Its result goes to standard output.
+    #[command(
+        after_help = "Examples:\n  nexus plugin run orders.price --app shop --args '{\"sku\": \"oak\", \"quantity\": 3}'\n  nexus plugin run orders.import --app shop --args @orders.json"
+    )]
+    Run {
+        /// The tool, as `nexus plugin list` shows it.
+        tool: String,
+        /// The application.
+        #[arg(long)]
+        app: String,
+        /// The arguments: a JSON object, `@` and a file, or `-` for standard input.
+        #[arg(long, value_name = "JSON", default_value = "{}")]
+        args: String,
+        #[command(flatten)]
+        connection: Connection,
+    },
+}
+
+/// What a plugin is to become, but for its component.
+#[derive(Debug, Args)]
+pub(crate) struct Become {
+    /// The application.
+    #[arg(long)]
+    pub(crate) app: String,
+    /// What it may use: a file of YAML or JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
+    /// One thing that it may use, on top of --grants; may be repeated. `--help` lists them.
+    #[arg(long = "grant", value_name = "WHAT[=VALUE]")]
+    pub(crate) grant: Vec<String>,
+    /// The folder of its WIT: puts the doc comments in there into the component, as descriptions of its tools.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) wit: Option<PathBuf>,
+    /// What the history says of it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The component's file.
+    #[arg(value_name = "FILE")]
+    pub(crate) component: String,
+    /// The plugin's name [default: the file's].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) what: Become,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The new component's file; the component stays if left out.
+    #[arg(value_name = "FILE")]
+    pub(crate) component: Option<String>,
+    /// The plugin's name [default: the file's].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Grant more than before without being asked.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) what: Become,
+}
