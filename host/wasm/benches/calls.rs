@@ -1,6 +1,6 @@
 //! What a call costs: a fresh instance of a Rust component and of a JavaScript one, alone and from many tasks.
 //!
-//! `cargo bench -p nexus-wasm`. The reference is a fixed piece of arithmetic: compare it before comparing two machines,
+//! `cargo xtask bench calls`. The reference is a fixed piece of arithmetic: compare it before comparing two machines,
 //! or one machine on two days.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot run ends")]

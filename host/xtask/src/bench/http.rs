@@ -34,7 +34,7 @@ const WEIGHT: &str = r#"{"text":"12 kg"}"#;
 /// Measures the four servers one after the other, all in one run.
 pub(super) fn measure(workspace: &Workspace, seconds: u32) -> Result<Findings> {
     let generator = Generator::find(workspace, OTHER)?;
-    run(&mut workspace.cargo(["build", "--release", "--package", "nexus-tests", "--example", "bare-server"]))?;
+    run(&mut workspace.cargo(["build", "--release", "--example", "bare-server"]))?;
     let bench = Bench::new(workspace, "http")?;
     bench.add("scale-room")?;
     copy_app(&workspace.root.join("apps/pricing"), &bench.apps().join("pricing"))?;
