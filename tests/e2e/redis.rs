@@ -70,7 +70,8 @@ fn a_redis_that_was_never_there_is_told_at_the_start() -> Result<()> {
 fn a_redis_over_tls_is_used_if_its_authority_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let certificates = Certificates::make(&folder.path().join("certificates"))?;
-    let (redis, url) = RedisServer::start_tls(&folder.path().join("redis"), &certificates, false)?;
+    let redis = RedisServer::start_tls(&folder.path().join("redis"), &certificates, false)?;
+    let url = redis.url();
     let stage = Stage::new(folder.path())?;
     stage.add(&Fixture::new(APP, Taste::Opinion)?)?;
     let start = |settings: &str| stage.start_with(settings, Some(stage.apps()));
@@ -79,7 +80,8 @@ fn a_redis_over_tls_is_used_if_its_authority_is_named() -> Result<()> {
     let told = format!("{told:#}");
     ensure!(told.contains("redis.ca") && told.contains(&url), "{told}");
     let ca = format!("redis: {{ ca: {} }}\n", certificates.authority.display());
-    let told = start(&format!("store: {}\n{ca}", redis.url())).err().context("TLS was not asked for")?;
+    let told =
+        start(&format!("store: {}\n{ca}", url.replace("rediss:", "redis:"))).err().context("TLS was not asked for")?;
     ensure!(format!("{told:#}").contains("rediss://"), "{told:#}");
     let house = start(&format!("store: {url}\n{ca}"))?;
     house.api.call(APP, "weigh", &nexus_tests::input("weigh", 3))?.success()?;

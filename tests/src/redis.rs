@@ -26,6 +26,7 @@ const MEND: &str =
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    tls: Option<Tls>,
     folder: PathBuf,
     options: Vec<String>,
     child: Child,
@@ -39,15 +40,25 @@ impl RedisServer {
 
     /// The same, with more options of `redis-server`.
     pub fn start_with(folder: &Path, options: &[&str]) -> Result<Self> {
+        Self::launch(folder, None, options)
+    }
+
+    /// The same for a server that speaks TLS and nothing else, with these certificates. It asks its clients for a
+    /// certificate if `mutual`.
+    pub fn start_tls(folder: &Path, certificates: &Certificates, mutual: bool) -> Result<Self> {
+        Self::launch(folder, Some(Tls { certificates: certificates.clone(), mutual }), &[])
+    }
+
+    fn launch(folder: &Path, tls: Option<Tls>, options: &[&str]) -> Result<Self> {
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let mut last = None;
         for _ in 0..STARTS {
             let port = free_port()?;
-            let mut child = spawn(port, folder, &options)?;
-            match wait_until(PATIENCE, || answers(port) || has_ended(&mut child)) {
+            let mut child = spawn(port, tls.as_ref(), folder, &options)?;
+            match wait_until(PATIENCE, || answers(port, tls.as_ref()) || has_ended(&mut child)) {
                 Ok(()) if !has_ended(&mut child) => {
-                    return Ok(Self { port, folder: folder.to_owned(), options, child });
+                    return Ok(Self { port, tls, folder: folder.to_owned(), options, child });
                 }
                 outcome => last = outcome.err(),
             }
@@ -57,21 +68,9 @@ impl RedisServer {
         bail!("redis-server did not start ({last:?}); its log:\n{log}")
     }
 
-    /// Starts a server that speaks TLS as well, with these certificates, and says on what port. It asks its clients for a
-    /// certificate if `mutual`.
-    pub fn start_tls(folder: &Path, certificates: &Certificates, mutual: bool) -> Result<(Self, String)> {
-        let port = free_port()?.to_string();
-        let text = |path: &Path| path.display().to_string();
-        let (certificate, key) = (text(&certificates.certificate), text(&certificates.key));
-        let (authority, auth) = (text(&certificates.authority), if mutual { "yes" } else { "no" });
-        let options = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
-        let options = [&options[..], &["--tls-ca-cert-file", &authority, "--tls-auth-clients", auth]].concat();
-        Ok((Self::start_with(folder, &options)?, format!("rediss://127.0.0.1:{port}")))
-    }
-
-    /// As `redis://127.0.0.1:6379`.
+    /// As `redis://127.0.0.1:6379`, or `rediss://…` over TLS.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.host())
+        format!("{}://{}", if self.tls.is_some() { "rediss" } else { "redis" }, self.host())
     }
 
     /// As `127.0.0.1:6379`.
@@ -81,16 +80,7 @@ impl RedisServer {
 
     /// What `redis-cli` answers to a command.
     pub fn cli(&self, arguments: &[&str]) -> Result<String> {
-        let port = self.port.to_string();
-        let mut command = Command::new("redis-cli");
-        command.args(["-h", "127.0.0.1", "-p", &port]).args(arguments).stdin(Stdio::null());
-        let output = command.output().with_context(|| format!("redis-cli is missing: {MEND}"))?;
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
-        if !output.status.success() || text.contains("ERR ") {
-            bail!("redis-cli {arguments:?}: {text}");
-        }
-        Ok(text)
+        cli(self.port, self.tls.as_ref(), arguments)
     }
 
     /// Stops it as it is (SIGSTOP): it keeps its connections and says nothing.
@@ -110,9 +100,8 @@ impl RedisServer {
 
     /// Starts it again on its data and its port, after [`RedisServer::kill`].
     pub fn restart(&mut self) -> Result<()> {
-        self.child = spawn(self.port, &self.folder, &self.options)?;
-        let port = self.port;
-        wait_until(PATIENCE, || answers(port))
+        self.child = spawn(self.port, self.tls.as_ref(), &self.folder, &self.options)?;
+        wait_until(PATIENCE, || answers(self.port, self.tls.as_ref()))
     }
 
     /// Makes the server believe that so much time has passed: what expires, and how long entries have been pending.
@@ -141,11 +130,22 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts them below `folder` and waits until the cluster has formed.
     pub fn start(folder: &Path) -> Result<Self> {
+        Self::launch(folder, None)
+    }
+
+    /// The same for servers that speak TLS and nothing else, with clients and with each other, as
+    /// [`RedisServer::start_tls`].
+    pub fn start_tls(folder: &Path, certificates: &Certificates, mutual: bool) -> Result<Self> {
+        Self::launch(folder, Some(&Tls { certificates: certificates.clone(), mutual }))
+    }
+
+    fn launch(folder: &Path, tls: Option<&Tls>) -> Result<Self> {
         let mut nodes = Vec::new();
         for number in 0..3 {
             let bus = free_port()?.to_string();
-            let options = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-            nodes.push(RedisServer::start_with(&folder.join(number.to_string()), &options)?);
+            let over_tls = if tls.is_some() { "yes" } else { "no" };
+            let options = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", over_tls];
+            nodes.push(RedisServer::launch(&folder.join(number.to_string()), tls.cloned(), &options)?);
         }
         let hosts: Vec<_> = nodes.iter().map(RedisServer::host).collect();
         let mut create = vec!["--cluster", "create"];
@@ -160,10 +160,11 @@ impl RedisCluster {
         Ok(Self { nodes })
     }
 
-    /// As `redis+cluster://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3`.
+    /// As `redis+cluster://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3`, or `rediss+cluster://…` over TLS.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.nodes.iter().map(RedisServer::host).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        let scheme = if self.nodes.iter().any(|node| node.tls.is_some()) { "rediss" } else { "redis" };
+        format!("{scheme}+cluster://{}", hosts.join(","))
     }
 
     /// The node that has an application's slot.
@@ -183,9 +184,36 @@ impl RedisCluster {
     }
 }
 
-fn spawn(port: u16, folder: &Path, options: &[String]) -> Result<Child> {
+/// How a server speaks TLS.
+#[derive(Debug, Clone)]
+struct Tls {
+    certificates: Certificates,
+    mutual: bool,
+}
+
+impl Tls {
+    /// Options of `redis-server` for this port, and no other.
+    fn serve(&self, command: &mut Command, port: &str) {
+        let Certificates { authority, certificate, key } = &self.certificates;
+        command.args(["--port", "0", "--tls-port", port]).arg("--tls-ca-cert-file").arg(authority);
+        command.arg("--tls-cert-file").arg(certificate).arg("--tls-key-file").arg(key);
+        command.args(["--tls-auth-clients", if self.mutual { "yes" } else { "no" }]);
+    }
+
+    /// Options of `redis-cli`.
+    fn ask(&self, command: &mut Command) {
+        let Certificates { authority, certificate, key } = &self.certificates;
+        command.args(["--tls", "--cacert"]).arg(authority).arg("--cert").arg(certificate).arg("--key").arg(key);
+    }
+}
+
+fn spawn(port: u16, tls: Option<&Tls>, folder: &Path, options: &[String]) -> Result<Child> {
     let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
+    match tls {
+        Some(tls) => tls.serve(&mut command, &port.to_string()),
+        None => drop(command.args(["--port", &port.to_string()])),
+    }
+    command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
     command.args(["--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "local"]);
     command.arg("--dir").arg(folder).arg("--logfile").arg(folder.join("redis.log")).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -197,8 +225,27 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+fn cli(port: u16, tls: Option<&Tls>, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new("redis-cli");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    if let Some(tls) = tls {
+        tls.ask(&mut command);
+    }
+    let output = command.args(arguments).stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("redis-cli is missing: {MEND}"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    if !output.status.success() || text.contains("ERR ") {
+        bail!("redis-cli {arguments:?}: {text}");
+    }
+    Ok(text)
+}
+
 /// Whether a server answers and has read its data.
-fn answers(port: u16) -> bool {
+fn answers(port: u16, tls: Option<&Tls>) -> bool {
+    if tls.is_some() {
+        return cli(port, tls, &["PING"]).is_ok_and(|answer| answer == "PONG");
+    }
     let ask = || -> std::io::Result<bool> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;

@@ -23,8 +23,26 @@ fn config(url: &str, deadline: Duration) -> RedisConfig {
     RedisConfig { deadline, quota: contract::QUOTA, ..RedisConfig::new(url.parse().unwrap()) }
 }
 
+/// The same over TLS: this authority is trusted, and no other.
+fn trusting(url: &str, certificates: &Certificates) -> RedisConfig {
+    let tls = RedisTls { authorities: Some(std::fs::read(&certificates.authority).unwrap()), identity: None };
+    RedisConfig { tls, ..config(url, LONG) }
+}
+
+/// The same, showing a certificate of that authority.
+fn shown(url: &str, certificates: &Certificates) -> RedisConfig {
+    let mut config = trusting(url, certificates);
+    let (certificate, key) = (std::fs::read(&certificates.certificate), std::fs::read(&certificates.key));
+    config.tls.identity = Some((certificate.unwrap(), key.unwrap().into()));
+    config
+}
+
+async fn try_open(config: RedisConfig) -> Result<Arc<RedisStore>, OpenError> {
+    Ok(Arc::new(RedisStore::open(config, &TaskTracker::new(), CancellationToken::new()).await?))
+}
+
 async fn open(url: &str, deadline: Duration) -> Arc<RedisStore> {
-    Arc::new(RedisStore::open(config(url, deadline), &TaskTracker::new(), CancellationToken::new()).await.unwrap())
+    try_open(config(url, deadline)).await.unwrap()
 }
 
 /// One server, killed and started again between two stores: what was acknowledged is there.
@@ -51,14 +69,15 @@ impl Driver for Single {
     }
 }
 
-struct Cluster(RedisCluster);
+/// Three servers, and how they are reached.
+struct Cluster(RedisCluster, RedisConfig);
 
 impl Driver for Cluster {
     type Store = RedisStore;
     const DURABLE: bool = true;
 
     async fn open(&self) -> Arc<RedisStore> {
-        open(&self.0.url(), LONG).await
+        try_open(self.1.clone()).await.unwrap()
     }
 
     async fn close(&self, store: Arc<RedisStore>) {
@@ -104,7 +123,30 @@ async fn redis_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_cluster_keeps_the_contract() {
     let (_folder, path) = folder();
-    contract::holds(&Cluster(RedisCluster::start(&path).unwrap())).await;
+    let cluster = RedisCluster::start(&path).unwrap();
+    let config = config(&cluster.url(), LONG);
+    contract::holds(&Cluster(cluster, config)).await;
+}
+
+/// Over TLS and nothing else, each node showing a certificate and asking for one; also those nodes that the address does
+/// not name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_cluster_over_tls_keeps_the_contract() {
+    let (_folder, path) = folder();
+    let ours = Certificates::make(&path.join("ours")).unwrap();
+    let others = Certificates::make(&path.join("others")).unwrap();
+    let cluster = RedisCluster::start_tls(&path.join("redis"), &ours, true).unwrap();
+    let url = cluster.url();
+    for untrusting in [config(&url, LONG), trusting(&url, &others)] {
+        let error = try_open(untrusting).await.unwrap_err();
+        assert!(matches!(error, OpenError::Untrusted { .. }) && error.to_string().contains("redis.ca"), "{error}");
+    }
+    for unknown in [trusting(&url, &ours), config(&url.replace("rediss", "redis"), LONG)] {
+        let error = try_open(unknown).await.unwrap_err();
+        assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
+    }
+    let config = shown(url.split(',').next().unwrap(), &ours);
+    contract::holds(&Cluster(cluster, config)).await;
 }
 
 /// A killed server: all that is asked is refused at once, however long the deadline is, until it is back.
@@ -189,14 +231,9 @@ async fn tls_reaches_a_server_whose_authority_is_known_and_no_other() {
     let (_folder, path) = folder();
     let ours = Certificates::make(&path.join("ours")).unwrap();
     let others = Certificates::make(&path.join("others")).unwrap();
-    let trusting = |url: &str, certificates: &Certificates| {
-        let tls = RedisTls { authorities: Some(std::fs::read(&certificates.authority).unwrap()), identity: None };
-        RedisConfig { tls, ..config(url, LONG) }
-    };
-    let open = async |config| RedisStore::open(config, &TaskTracker::new(), CancellationToken::new()).await;
-
-    let (mut server, url) = RedisServer::start_tls(&path.join("redis"), &ours, false).unwrap();
-    let store = open(trusting(&url, &ours)).await.unwrap();
+    let mut server = RedisServer::start_tls(&path.join("redis"), &ours, false).unwrap();
+    let url = server.url();
+    let store = try_open(trusting(&url, &ours)).await.unwrap();
     put(&store, key("a"), "1").await.unwrap();
     server.kill();
     assert!(matches!(store.get(&key("a")).await, Err(StoreError::Unavailable(_))));
@@ -206,19 +243,17 @@ async fn tls_reaches_a_server_whose_authority_is_known_and_no_other() {
     for untrusting in
         [config(&url, LONG), trusting(&url, &others), trusting(&url.replace("127.0.0.1", "localhost"), &ours)]
     {
-        let error = open(untrusting).await.unwrap_err();
+        let error = try_open(untrusting).await.unwrap_err();
         let told = error.to_string();
         assert!(matches!(error, OpenError::Untrusted { .. }) && told.contains("redis.ca"), "{told}");
     }
 
-    let (_mutual, url) = RedisServer::start_tls(&path.join("mutual"), &ours, true).unwrap();
-    let error = open(trusting(&url, &ours)).await.unwrap_err().to_string();
+    let mutual = RedisServer::start_tls(&path.join("mutual"), &ours, true).unwrap();
+    let error = try_open(trusting(&mutual.url(), &ours)).await.unwrap_err().to_string();
     assert!(error.contains("ertificate"), "{error}");
-    let mut config = trusting(&url, &ours);
-    let own = (std::fs::read(&ours.certificate).unwrap(), std::fs::read(&ours.key).unwrap().into());
-    config.tls.identity = Some(own);
+    let config = shown(&mutual.url(), &ours);
     assert!(!format!("{config:?}").contains("PRIVATE"));
-    open(config).await.unwrap().ping().await.unwrap();
+    try_open(config).await.unwrap().ping().await.unwrap();
 }
 
 #[tokio::test]
