@@ -5,7 +5,10 @@ use std::{fs, time::Duration};
 use nexus_server::{AppsError, Server, Settings, StartError};
 use serde_json::{Value, json};
 
-use crate::support::{Host, break_app, settings, write_app};
+use crate::{
+    program::Program,
+    support::{Host, ShoutingEndpoint, break_app, settings, write_app},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_are_shown() {
@@ -24,25 +27,32 @@ async fn applications_are_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_picked_up_and_a_faulty_one_is_not() {
-    let host = Host::start().await;
-    let app = host.dir.path().join("apps/echo-desk");
-    let revision = |app: &Value| app["revision"].as_str().unwrap().to_owned();
-    let first = revision(&host.json("/v1/apps/echo-desk").await);
+    let dir = tempfile::tempdir().unwrap();
+    let app = write_app(&dir.path().join("apps"));
+    let endpoint = ShoutingEndpoint::start().await;
+    let program = Program::start(dir.path(), &endpoint.url, &[]);
+    let first = revision(&program).await;
     let prompt = app.join("prompts/shout.prompt.yml");
     let text = fs::read_to_string(&prompt).unwrap();
     fs::write(&prompt, text.replace("Say it louder.", "Say it as loud as you can.")).unwrap();
-    let second = changed(&host, &first).await;
+    let second = changed(&program, &first).await;
     break_app(&app);
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(revision(&host.json("/v1/apps/echo-desk").await), second);
-    assert_eq!(host.shout("still").send().await.unwrap().status(), 200);
-    write_app(&host.dir.path().join("apps"));
-    assert_eq!(changed(&host, &second).await, first, "the same files are the same revision");
+    // Only the log says that nothing happens, and why.
+    let said = program.records("/v1/logs?level=error&q=the%20folder%20was%20not%20imported", 1).await;
+    assert!(said[0]["fields"]["error"].as_str().unwrap().contains("faults"), "{said:?}");
+    assert_eq!(revision(&program).await, second);
+    assert_eq!(program.call("still").send().await.unwrap().status(), 200);
+    write_app(&dir.path().join("apps"));
+    assert_eq!(changed(&program, &second).await, first, "the same files are the same revision");
 }
 
-async fn changed(host: &Host, from: &str) -> String {
+async fn revision(program: &Program) -> String {
+    program.json("/v1/apps/echo-desk").await["revision"].as_str().unwrap().to_owned()
+}
+
+async fn changed(program: &Program, from: &str) -> String {
     for _ in 0..100 {
-        let revision = host.json("/v1/apps/echo-desk").await["revision"].as_str().unwrap().to_owned();
+        let revision = revision(program).await;
         if revision != from {
             return revision;
         }
