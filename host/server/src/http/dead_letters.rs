@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use nexus_core::DeadLetter;
+use nexus_model::AppName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -149,13 +150,8 @@ pub(crate) async fn redrive(
     caller: Caller,
     Named((app, id)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let name = api.known(&caller, Verb::Write, &app)?;
-    api.note(&caller, "dead_letter.redrive", &format!("{name}/{id}")).await?;
-    if api.core.events.redrive(&name, &id).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(error::unknown_dead_letter(&id))
-    }
+    let name = noted(&api, &caller, "dead_letter.redrive", &app, &id).await?;
+    done(api.core.events.redrive(&name, &id).await?, &id)
 }
 
 /// Throws a dead letter away
@@ -177,11 +173,17 @@ pub(crate) async fn discard(
     caller: Caller,
     Named((app, id)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let name = api.known(&caller, Verb::Write, &app)?;
-    api.note(&caller, "dead_letter.discard", &format!("{name}/{id}")).await?;
-    if api.core.events.discard(&name, &id).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(error::unknown_dead_letter(&id))
-    }
+    let name = noted(&api, &caller, "dead_letter.discard", &app, &id).await?;
+    done(api.core.events.discard(&name, &id).await?, &id)
+}
+
+/// The application of a dead letter that the caller may change, once the audit log has what is about to be done.
+async fn noted(api: &Api, caller: &Caller, action: &str, app: &str, id: &str) -> Result<AppName, Problem> {
+    let name = api.known(caller, Verb::Write, app)?;
+    api.note(caller, action, &format!("{name}/{id}")).await?;
+    Ok(name)
+}
+
+fn done(was_there: bool, id: &str) -> Result<StatusCode, Problem> {
+    if was_there { Ok(StatusCode::NO_CONTENT) } else { Err(error::unknown_dead_letter(id)) }
 }

@@ -46,6 +46,19 @@ pub struct SecretBody {
     pub value: String,
 }
 
+/// Whose secrets a path is about: an application's, or else the host's.
+#[derive(Deserialize)]
+pub(crate) struct Owned {
+    app: Option<String>,
+}
+
+/// Which secret a path is about.
+#[derive(Deserialize)]
+pub(crate) struct Placed {
+    app: Option<String>,
+    name: String,
+}
+
 /// Lists the host's secrets
 ///
 /// Names only; no call shows a value.
@@ -57,9 +70,14 @@ pub struct SecretBody {
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<SecretList>, Problem> {
-    caller.require(&Scope::Admin)?;
-    Ok(Json(listed(&api, &SecretOwner::Host)))
+pub(crate) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(Owned { app }): Named<Owned>,
+) -> Result<Json<SecretList>, Problem> {
+    let names = api.secrets.names(&owner(&caller, app.as_deref())?).into_iter();
+    let view = |(name, source): (SecretName, &str)| SecretView { name: name.to_string(), source: source.to_owned() };
+    Ok(Json(SecretList { secrets: names.map(view).collect() }))
 }
 
 /// Keeps a secret of the host
@@ -81,11 +99,21 @@ pub(crate) async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<
 pub(crate) async fn set(
     State(api): State<Api>,
     caller: Caller,
-    Named(name): Named<String>,
+    Named(Placed { app, name }): Named<Placed>,
     request: Request,
 ) -> Result<StatusCode, Problem> {
-    caller.require(&Scope::Admin)?;
-    keep(&api, &caller, &SecretOwner::Host, &name, request).await
+    let owner = owner(&caller, app.as_deref())?;
+    let name = named(&name)?;
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let bytes = body::read(&api, &headers, body).await?;
+    // What the parser says may repeat the value, so it is not passed on.
+    let parsed = serde_json::from_slice::<SecretBody>(&bytes);
+    let body = parsed.map_err(|_| error::invalid_json("a body as `{\"value\": \"…\"}` is expected"))?;
+    let value = SecretString::from(body.value);
+    let set = async { Ok::<_, Problem>(api.core.vault.set(&owner, &name, &value).await?) };
+    api.core.audit_log.change(caller.principal(), "secret.set", target(&owner, &name), json!({}), set).await?;
+    tracing::info!(secret = target(&owner, &name), by = caller.key_id(), "a secret was set");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Forgets a secret of the host
@@ -104,10 +132,19 @@ pub(crate) async fn set(
 pub(crate) async fn delete(
     State(api): State<Api>,
     caller: Caller,
-    Named(name): Named<String>,
+    Named(Placed { app, name }): Named<Placed>,
 ) -> Result<StatusCode, Problem> {
-    caller.require(&Scope::Admin)?;
-    forget(&api, &caller, &SecretOwner::Host, &name).await
+    let owner = owner(&caller, app.as_deref())?;
+    let known = name.parse::<SecretName>().ok();
+    let known = known.filter(|name| api.core.vault.list(&owner).iter().any(|info| info.name == *name));
+    let Some(name) = known else { return Err(error::unknown_secret(&name)) };
+    let delete = async { Ok::<_, Problem>(api.core.vault.delete(&owner, &name).await?) };
+    let target = target(&owner, &name);
+    if !api.core.audit_log.change(caller.principal(), "secret.delete", target.as_str(), json!({}), delete).await? {
+        return Err(error::unknown_secret(name.as_str()));
+    }
+    tracing::info!(secret = target, by = caller.key_id(), "a secret was deleted");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists an application's secrets
@@ -124,11 +161,11 @@ pub(crate) async fn delete(
     security(("key" = [])),
 )]
 pub(crate) async fn list_of_app(
-    State(api): State<Api>,
+    api: State<Api>,
     caller: Caller,
-    Named(app): Named<String>,
+    owned: Named<Owned>,
 ) -> Result<Json<SecretList>, Problem> {
-    Ok(Json(listed(&api, &owner(&caller, &app)?)))
+    list(api, caller, owned).await
 }
 
 /// Keeps a secret of an application
@@ -150,12 +187,12 @@ pub(crate) async fn list_of_app(
     security(("key" = [])),
 )]
 pub(crate) async fn set_of_app(
-    State(api): State<Api>,
+    api: State<Api>,
     caller: Caller,
-    Named((app, name)): Named<(String, String)>,
+    placed: Named<Placed>,
     request: Request,
 ) -> Result<StatusCode, Problem> {
-    keep(&api, &caller, &owner(&caller, &app)?, &name, request).await
+    set(api, caller, placed, request).await
 }
 
 /// Forgets a secret of an application
@@ -174,15 +211,20 @@ pub(crate) async fn set_of_app(
     security(("key" = [])),
 )]
 pub(crate) async fn delete_of_app(
-    State(api): State<Api>,
+    api: State<Api>,
     caller: Caller,
-    Named((app, name)): Named<(String, String)>,
+    placed: Named<Placed>,
 ) -> Result<StatusCode, Problem> {
-    forget(&api, &caller, &owner(&caller, &app)?, &name).await
+    delete(api, caller, placed).await
 }
 
-/// The application as an owner, if the caller may change it. Whether it is there is not asked.
-fn owner(caller: &Caller, app: &str) -> Result<SecretOwner, Problem> {
+/// The owner, if the caller may change its secrets: the host's is for administrators. Whether an application is there is
+/// not asked.
+fn owner(caller: &Caller, app: Option<&str>) -> Result<SecretOwner, Problem> {
+    let Some(app) = app else {
+        caller.require(&Scope::Admin)?;
+        return Ok(SecretOwner::Host);
+    };
     let Ok(app) = app.parse() else {
         caller.require_all(Verb::Write)?;
         return Err(error::invalid_secret(format!("`{}` is not an application's name", error::shortened(app))));
@@ -192,45 +234,6 @@ fn owner(caller: &Caller, app: &str) -> Result<SecretOwner, Problem> {
     } else {
         Err(error::forbidden(&Scope::Write(nexus_core::Target::App(app))))
     }
-}
-
-fn listed(api: &Api, owner: &SecretOwner) -> SecretList {
-    let names = api.secrets.names(owner).into_iter();
-    let view = |(name, source): (SecretName, &str)| SecretView { name: name.to_string(), source: source.to_owned() };
-    SecretList { secrets: names.map(view).collect() }
-}
-
-async fn keep(
-    api: &Api,
-    caller: &Caller,
-    owner: &SecretOwner,
-    name: &str,
-    request: Request,
-) -> Result<StatusCode, Problem> {
-    let name = named(name)?;
-    let (Parts { headers, .. }, body) = request.into_parts();
-    let bytes = body::read(api, &headers, body).await?;
-    // What the parser says may repeat the value, so it is not passed on.
-    let parsed = serde_json::from_slice::<SecretBody>(&bytes);
-    let body = parsed.map_err(|_| error::invalid_json("a body as `{\"value\": \"…\"}` is expected"))?;
-    let value = SecretString::from(body.value);
-    let set = async { Ok::<_, Problem>(api.core.vault.set(owner, &name, &value).await?) };
-    api.core.audit_log.change(caller.principal(), "secret.set", target(owner, &name), json!({}), set).await?;
-    tracing::info!(secret = target(owner, &name), by = caller.key_id(), "a secret was set");
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn forget(api: &Api, caller: &Caller, owner: &SecretOwner, name: &str) -> Result<StatusCode, Problem> {
-    let known = name.parse::<SecretName>().ok();
-    let known = known.filter(|name| api.core.vault.list(owner).iter().any(|info| info.name == *name));
-    let Some(name) = known else { return Err(error::unknown_secret(name)) };
-    let delete = async { Ok::<_, Problem>(api.core.vault.delete(owner, &name).await?) };
-    let target = target(owner, &name);
-    if !api.core.audit_log.change(caller.principal(), "secret.delete", target.as_str(), json!({}), delete).await? {
-        return Err(error::unknown_secret(name.as_str()));
-    }
-    tracing::info!(secret = target, by = caller.key_id(), "a secret was deleted");
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Owner and name, as logs and audit records tell them.
