@@ -1,36 +1,32 @@
 //! API keys: `nxs_` + id + `_` + 256 random bits + checksum. Shown once; only an HMAC is kept.
 
+mod entry;
 mod follow;
+mod form;
+mod stored;
+mod uses;
 
-use std::{
-    collections::BTreeMap,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use nexus_model::{Durability, Key, RuntimeStore, StoreError, Write, sha256_hex};
-use rand::RngCore;
+use nexus_model::{Durability, RuntimeStore, StoreError, Write};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
+pub use form::presented_key_id;
+pub use stored::KeyInfo;
+
+use self::{
+    entry::{Entries, Entry, read},
+    stored::{StoredKey, from_bytes, key, to_bytes},
+};
 use crate::{
     changes::{Changes, Topic},
-    rates::Rate,
     scope::{Principal, Scope},
     secret::{MasterKey, mac},
 };
 
-const PREFIX: &str = "nxs_";
-const ID_DIGITS: usize = 16;
-const SECRET_DIGITS: usize = 64;
-const CHECKSUM_DIGITS: usize = 8;
 /// Keys that one host keeps at the most.
 const MAX_KEYS: usize = 10_000;
 /// The longest that an old secret may go on beside its successor.
@@ -64,63 +60,6 @@ impl PreparedKey {
     }
 }
 
-/// What is known of a key; never the key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyInfo {
-    /// Names the key in lists, logs and audit records.
-    pub id: String,
-    /// For people.
-    pub name: String,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// When it was made.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-    /// When it ends.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<OffsetDateTime>,
-    /// When it was revoked.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<OffsetDateTime>,
-    /// When it got its present secret, if that is not the first.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub rotated_at: Option<OffsetDateTime>,
-    /// Until when the secret before the present one is good too.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub overlap_until: Option<OffsetDateTime>,
-    /// When it was used last, to about half a minute. Not stored with the key.
-    #[serde(skip)]
-    pub last_used_at: Option<OffsetDateTime>,
-    /// Requests that it may make in a minute, at each replica.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<NonZeroU32>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct StoredKey {
-    #[serde(flatten)]
-    info: KeyInfo,
-    /// HMAC-SHA256 of the secret under the pepper.
-    tag: [u8; 32],
-    /// That of the secret before, which is good until `overlap_until`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    previous: Option<[u8; 32]>,
-}
-
-struct Entry {
-    stored: StoredKey,
-    principal: Principal,
-    rate: Option<Arc<Rate>>,
-    used: Arc<LastUse>,
-}
-
-/// When a key was used last, in seconds since 1970; 0 for never.
-#[derive(Default)]
-struct LastUse {
-    at: AtomicI64,
-    written: AtomicI64,
-}
-
 /// Why a key was not made, or not revoked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KeyError {
@@ -151,7 +90,7 @@ pub enum KeyError {
 pub struct KeyRing {
     runtime: Arc<dyn RuntimeStore>,
     pepper: [u8; 32],
-    entries: ArcSwap<BTreeMap<String, Arc<Entry>>>,
+    entries: ArcSwap<Entries>,
     changes: tokio::sync::Mutex<()>,
     /// Tells other hosts on the same store of what this one has changed.
     told: Changes,
@@ -160,7 +99,7 @@ pub struct KeyRing {
 impl KeyRing {
     /// Reads the keys of the store.
     pub async fn load(runtime: Arc<dyn RuntimeStore>, master: &MasterKey) -> Result<Self, StoreError> {
-        let entries = read(runtime.as_ref(), &BTreeMap::new()).await?;
+        let entries = read(runtime.as_ref(), &Entries::new()).await?;
         Ok(Self {
             told: Changes::new(Arc::clone(&runtime), Topic::Keys),
             runtime,
@@ -188,9 +127,7 @@ impl KeyRing {
         if request.scopes.is_empty() {
             return Err(KeyError::NoScope);
         }
-        let mut random = [0; ID_DIGITS / 2];
-        rand::rng().fill_bytes(&mut random);
-        let id = hex::encode(random);
+        let id = form::new_id();
         let now = OffsetDateTime::now_utc();
         let info = KeyInfo {
             id: id.clone(),
@@ -248,23 +185,6 @@ impl KeyRing {
         Ok(changed.await?.map(|info| (info, text)))
     }
 
-    /// All keys, revoked ones included, by id.
-    pub async fn list(&self) -> Result<Vec<KeyInfo>, StoreError> {
-        let mut uses = BTreeMap::new();
-        for entry in self.runtime.list(&Key::of_host("key_use", ""), None, MAX_KEYS).await? {
-            let at = std::str::from_utf8(&entry.value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-            uses.insert(entry.key, at);
-        }
-        let entries = self.entries.load();
-        let infos = entries.iter().map(|(id, entry)| {
-            let elsewhere: i64 = uses.get(id).copied().unwrap_or(0);
-            let at = entry.used.at.load(Relaxed).max(elsewhere);
-            let last_used_at = (at > 0).then(|| OffsetDateTime::from_unix_timestamp(at).ok()).flatten();
-            KeyInfo { last_used_at, ..entry.stored.info.clone() }
-        });
-        Ok(infos.collect())
-    }
-
     /// Ends a key; `false` when there is none of this id. Holds here from the moment that this returns.
     pub async fn revoke(&self, id: &str) -> Result<bool, KeyError> {
         let revoked = self.change(id, |stored| {
@@ -274,32 +194,10 @@ impl KeyRing {
         Ok(revoked.await?.is_some())
     }
 
-    /// Writes down when keys were used last, so that other replicas and later starts know.
-    pub(crate) async fn flush_uses(&self) -> Result<(), StoreError> {
-        let mut batch = Vec::new();
-        let mut written = Vec::new();
-        for (id, entry) in self.entries.load().iter() {
-            let at = entry.used.at.load(Relaxed);
-            if at > entry.used.written.load(Relaxed) {
-                let value = at.to_string().into_bytes();
-                batch.push(Write::Set { key: Key::of_host("key_use", id), value, ttl: None });
-                written.push((Arc::clone(&entry.used), at));
-            }
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.runtime.write(batch, Durability::Soon).await?;
-        for (used, at) in written {
-            used.written.store(at, Relaxed);
-        }
-        Ok(())
-    }
-
     /// Who presents this key; `None` for anything that is not a good key. Takes the same time for every key of the right
     /// form, and never waits.
     pub fn authenticate(&self, presented: &str) -> Option<Principal> {
-        let (id, secret) = split(presented)?;
+        let (id, secret) = form::split(presented)?;
         let entries = self.entries.load();
         let entry = entries.get(id)?;
         let tag = mac(&self.pepper, &[id.as_bytes(), secret.as_bytes()]);
@@ -317,11 +215,9 @@ impl KeyRing {
 
     /// A fresh secret for the key of this id: its tag, and the key as it is sent.
     fn new_secret(&self, id: &str) -> ([u8; 32], SecretString) {
-        let mut random = [0; SECRET_DIGITS / 2];
-        rand::rng().fill_bytes(&mut random);
-        let secret = hex::encode(random);
+        let secret = form::new_secret();
         let tag = mac(&self.pepper, &[id.as_bytes(), secret.as_bytes()]);
-        (tag, format!("{PREFIX}{id}_{secret}{}", checksum(id, &secret)).into())
+        (tag, form::written(id, &secret).into())
     }
 
     /// Changes a key as the store has it, by compare-and-set: what another replica did meanwhile, a revocation above all,
@@ -359,83 +255,8 @@ impl KeyRing {
     }
 }
 
-impl KeyInfo {
-    fn is_alive(&self, now: OffsetDateTime) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
-    }
-}
-
-impl LastUse {
-    /// A key that is used all the time costs one load here, and one store a second.
-    fn note(&self, now: i64) {
-        if self.at.load(Relaxed) < now {
-            self.at.store(now, Relaxed);
-        }
-    }
-}
-
-/// All keys of the store; what is counted of those that are known already goes on.
-async fn read(
-    runtime: &dyn RuntimeStore,
-    known: &BTreeMap<String, Arc<Entry>>,
-) -> Result<BTreeMap<String, Arc<Entry>>, StoreError> {
-    let mut entries = BTreeMap::new();
-    for entry in runtime.list(&Key::of_host("key", ""), None, MAX_KEYS).await? {
-        let stored = from_bytes(&entry.key, &entry.value)?;
-        let before = known.get(&stored.info.id).map(AsRef::as_ref);
-        entries.insert(stored.info.id.clone(), Arc::new(Entry::new(stored, before)));
-    }
-    Ok(entries)
-}
-
-impl Entry {
-    /// What is counted of the key goes on where it was `before`.
-    fn new(stored: StoredKey, before: Option<&Self>) -> Self {
-        let per_minute = stored.info.requests_per_minute;
-        let same = before.and_then(|entry| entry.rate.clone()).filter(|rate| Some(rate.per_minute()) == per_minute);
-        let rate = same.or_else(|| per_minute.map(|per_minute| Arc::new(Rate::new("key", per_minute))));
-        let used = before.map(|entry| Arc::clone(&entry.used)).unwrap_or_default();
-        let principal = Principal::new(&stored.info.id, &stored.info.name, &stored.info.scopes, rate.clone());
-        Self { stored, principal, rate, used }
-    }
-}
-
-fn key(id: &str) -> Key {
-    Key::of_host("key", id)
-}
-
-fn to_bytes(stored: &StoredKey) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(stored).map_err(|error| StoreError::Unavailable(error.to_string()))
-}
-
-fn from_bytes(id: &str, value: &[u8]) -> Result<StoredKey, StoreError> {
-    serde_json::from_slice(value).map_err(|error| StoreError::Unavailable(format!("the stored key `{id}`: {error}")))
-}
-
 fn later(now: OffsetDateTime, duration: Duration) -> OffsetDateTime {
     now.saturating_add(duration.try_into().unwrap_or(time::Duration::MAX))
-}
-
-/// The id in what was presented as a key, good or not; `None` if it has no key's form.
-pub fn presented_key_id(presented: &str) -> Option<&str> {
-    split(presented).map(|(id, _)| id)
-}
-
-/// Id and secret of a key whose form and checksum are right. The checksum finds slips of a copying hand, and lets
-/// scanners of public code tell keys from noise; it protects nothing.
-fn split(presented: &str) -> Option<(&str, &str)> {
-    let rest = presented.strip_prefix(PREFIX)?;
-    let well_formed = rest.len() == ID_DIGITS + 1 + SECRET_DIGITS + CHECKSUM_DIGITS
-        && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'_'));
-    let (id, rest) = well_formed.then(|| rest.split_once('_')).flatten()?;
-    let (secret, sum) = (id.len() == ID_DIGITS).then(|| rest.split_at(SECRET_DIGITS))?;
-    (sum == checksum(id, secret)).then_some((id, secret))
-}
-
-fn checksum(id: &str, secret: &str) -> String {
-    let mut sum = sha256_hex(format!("{id}_{secret}"));
-    sum.truncate(CHECKSUM_DIGITS);
-    sum
 }
 
 #[cfg(test)]
@@ -494,6 +315,7 @@ mod tests {
         let (_, secret) = ring.create(NewKey { expires_in: Some(Duration::ZERO), ..key(&["admin"]) }).await.unwrap();
         assert!(ring.authenticate(secret.expose_secret()).is_none());
     }
+
     #[tokio::test]
     async fn a_rotated_key_has_two_secrets_for_a_while() {
         let ring = ring().await;
