@@ -16,12 +16,16 @@ struct Plugin {
     places: &'static [&'static str],
 }
 
-const PLUGINS: [Plugin; 2] = [
+const PLUGINS: [Plugin; 6] = [
     Plugin { package: "jit-runner", places: &["plugins/dist/jit-runner.wasm"] },
     Plugin {
         package: "order-total",
         places: &["plugins/dist/order-total.wasm", "apps/pricing/plugins/order-total.wasm"],
     },
+    Plugin { package: "fixture-folder", places: &["tests/fixtures/dist/folder.wasm"] },
+    Plugin { package: "fixture-host", places: &["tests/fixtures/dist/host.wasm"] },
+    Plugin { package: "fixture-http", places: &["tests/fixtures/dist/http.wasm"] },
+    Plugin { package: "fixture-state", places: &["tests/fixtures/dist/state.wasm"] },
 ];
 
 /// Builds the components and puts them where the host's crates and the applications look for them.
