@@ -44,7 +44,7 @@ impl Connector {
             return Ok(Stream::Plain(plain));
         }
         let name = server_name(origin.host())?;
-        let secured = TlsConnector::from(self.tls()?).connect(name, plain).await.map_err(EgressError::Tls)?;
+        let secured = TlsConnector::from(self.tls()?).connect(name, plain).await.map_err(handshake)?;
         Ok(Stream::Secure(Box::new(secured)))
     }
 
@@ -83,6 +83,14 @@ impl Connector {
         }
         let made = client_config(self.authorities.clone()).map_err(EgressError::Authorities)?;
         Ok(self.tls.get_or_init(|| Arc::new(made)).clone())
+    }
+}
+
+fn handshake(error: io::Error) -> EgressError {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_)) => EgressError::Certificate(error),
+        _ => EgressError::Tls(error),
     }
 }
 

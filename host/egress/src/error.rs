@@ -23,6 +23,9 @@ pub enum EgressError {
     /// No authorities could be read that certificates are checked with.
     #[error("no trusted authorities could be read")]
     Authorities(#[source] rustls::Error),
+    /// The certificate is not trusted, or not for this name.
+    #[error("the certificate is not trusted, or not for this name")]
+    Certificate(#[source] io::Error),
     /// The handshake of TLS failed.
     #[error("the connection could not be secured")]
     Tls(#[source] io::Error),

@@ -56,6 +56,11 @@ impl Egress {
         Self { inner: Arc::new(Inner { config, connector, places }) }
     }
 
+    /// The longest that a caller may be patient.
+    pub fn patience(&self) -> Patience {
+        self.inner.config.patience
+    }
+
     /// Sends a request to an origin, which must be one that the sender may ask. Of the request's URI only path and query
     /// count; the field `host` is set. The [`Driver`] must be polled while the body is read.
     pub async fn send<B>(

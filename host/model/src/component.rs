@@ -61,6 +61,9 @@ pub enum LoadError {
     /// It imports what it has not been granted, though it could be: all of that.
     #[error("{}", proposal(.0))]
     NotGranted(Vec<GrantNeed>),
+    /// A grant that is not well-formed: which, and why.
+    #[error("a grant of the component is not well-formed: {0}")]
+    Grant(String),
     /// It does not export what the world asks for.
     #[error("the component does not export {0}")]
     MissingExport(String),

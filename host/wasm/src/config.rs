@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use nexus_egress::Egress;
+
 /// The most linear memory one instance can have, in bytes. Compiled code depends on it, so it is not a setting.
 pub const MAX_MEMORY_BYTES: usize = 64 << 20;
 
@@ -24,6 +26,10 @@ pub struct WasmConfig {
     pub generated_compile: CompileLimits,
     /// Limits of the child that compiles a component written by people.
     pub plugin_compile: CompileLimits,
+    /// Where requests of plugins go out.
+    pub egress: Egress,
+    /// Bounds of the folder that an application's plugins may be granted.
+    pub folder: FolderLimits,
     /// Limits of every guest call.
     pub limits: GuestLimits,
     /// Size of each of the two instance pools.
@@ -54,6 +60,8 @@ impl WasmConfig {
                 wall: Duration::from_mins(1),
                 data_bytes: 1 << 30,
             },
+            egress: Egress::default(),
+            folder: FolderLimits::default(),
             limits: GuestLimits::default(),
             pool: PoolSize::default(),
             max_source_bytes: 256 << 10,
@@ -133,6 +141,22 @@ impl Default for GuestLimits {
             random_bytes: 64 << 10,
             output_bytes: 4 << 10,
         }
+    }
+}
+
+/// What a folder may hold. A call may write what is left when it begins, so that calls at one time can together write
+/// that much each.
+#[derive(Debug, Clone, Copy)]
+pub struct FolderLimits {
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Files, folders and links.
+    pub entries: u32,
+}
+
+impl Default for FolderLimits {
+    fn default() -> Self {
+        Self { bytes: 256 << 20, entries: 10_000 }
     }
 }
 

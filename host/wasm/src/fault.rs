@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nexus_model::ComponentFault;
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceTableError};
+use wasmtime_wasi_http::FieldMapError;
 
 /// Longest text that a guest gets into an answer or a fault, in characters.
 const MAX_TEXT: usize = 500;
@@ -26,6 +27,9 @@ pub(crate) fn of(error: &wasmtime::Error, deadline: Duration) -> ComponentFault 
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return ComponentFault::Limit("too many host resources held at once".into());
+    }
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = error.downcast_ref() {
+        return ComponentFault::Limit("too many fields of HTTP, or too long".into());
     }
     let root = error.root_cause().to_string();
     if root.contains(HOSTCALL_FUEL) {

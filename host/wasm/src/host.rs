@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nexus_model::{BuildError, Component, ComponentHost, ComponentKind, LoadError};
+use nexus_model::{BuildError, Component, ComponentHost, ComponentKind, Grants, LoadError};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -13,6 +13,7 @@ use wasmtime::Engine;
 use crate::{
     artefact::{self, TrustedCode},
     cache::{CodeCache, EntryId},
+    capabilities::Granted,
     child::{ChildError, Children, JIT_RUNNER, Job, RefusalKind},
     config::{CompileLimits, WasmConfig},
     engine::{self, EpochTicker},
@@ -129,6 +130,11 @@ impl Inner {
             ComponentKind::Generated => &self.generated,
             ComponentKind::Plugin => &self.plugins,
         }
+    }
+
+    /// What a plugin is granted, with what it needs of this host.
+    pub(crate) fn granted(&self, grants: &Grants) -> Result<Arc<Granted>, LoadError> {
+        Granted::new(grants, self.config.egress.clone(), self.config.folder)
     }
 
     fn compile_limits(&self, kind: ComponentKind) -> CompileLimits {

@@ -24,7 +24,9 @@ mod wasi;
 
 pub use self::{
     child::child_main,
-    config::{CacheKey, ChildCommand, CompileLimits, GuestLimits, MAX_MEMORY_BYTES, PoolSize, WasmConfig},
+    config::{
+        CacheKey, ChildCommand, CompileLimits, FolderLimits, GuestLimits, MAX_MEMORY_BYTES, PoolSize, WasmConfig,
+    },
     docs::{DocsError, with_docs},
     engine::pagemap_scan_available,
     error::HostError,

@@ -19,7 +19,8 @@ use wasmtime::component::{Component, InstancePre, Val};
 use crate::{
     artefact::{self, TrustedCode},
     cache::EntryId,
-    capabilities, docs, fault,
+    capabilities::{self, Granted},
+    docs, fault,
     host::WasmHost,
     loader,
     tier::Tier,
@@ -35,12 +36,13 @@ struct Linked {
     tier: Arc<Tier>,
     instance: InstancePre<GuestState>,
     tools: Tools,
-    grants: Grants,
+    granted: Arc<Granted>,
     permits: u32,
 }
 
 impl Linked {
-    fn new(tier: Arc<Tier>, component: &Component, grants: &Grants) -> Result<Self, LoadError> {
+    fn new(tier: Arc<Tier>, component: &Component, granted: Arc<Granted>) -> Result<Self, LoadError> {
+        let grants = granted.grants();
         let imports = loader::imports(&tier.engine, component);
         needs(&imports)?;
         let missing = capabilities::missing(imports.iter().map(String::as_str), grants);
@@ -52,7 +54,7 @@ impl Linked {
         let instance =
             linker.instantiate_pre(component).map_err(|error| LoadError::ForeignImports(vec![format!("{error:#}")]))?;
         let permits = loader::permits_of(component);
-        Ok(Self { tier, instance, tools, grants: grants.clone(), permits })
+        Ok(Self { tier, instance, tools, granted, permits })
     }
 
     async fn run(
@@ -62,7 +64,7 @@ impl Linked {
         services: &Arc<dyn GuestServices>,
         left: Duration,
     ) -> Result<Vec<Val>, Fault> {
-        let state = GuestState::for_plugin(&self.tier.limits, &self.grants, Arc::clone(services));
+        let state = GuestState::for_plugin(&self.tier.limits, &self.granted, Arc::clone(services));
         let mut store = self.tier.store(state).map_err(Fault::Failed)?;
         let call = async {
             let instance = self.instance.instantiate_async(&mut store).await?;
@@ -122,7 +124,10 @@ impl LinkedPlugin for Linked {
 
 impl fmt::Debug for Linked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Linked").field("tools", &self.tools).field("grants", &self.grants).finish_non_exhaustive()
+        f.debug_struct("Linked")
+            .field("tools", &self.tools)
+            .field("grants", self.granted.grants())
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,11 +193,11 @@ impl PluginHost for WasmHost {
 impl WasmHost {
     async fn linked(&self, code: TrustedCode, grants: &Grants) -> Result<Arc<dyn LinkedPlugin>, LoadError> {
         let tier = self.inner().tier(ComponentKind::Plugin).clone();
-        let grants = grants.clone();
+        let granted = self.inner().granted(grants)?;
         let linked = self.inner().blocking(move || {
             let component =
                 artefact::component(&tier.engine, &code).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-            Linked::new(tier, &component, &grants)
+            Linked::new(tier, &component, granted)
         });
         Ok(Arc::new(linked.await.map_err(LoadError::Host)??))
     }

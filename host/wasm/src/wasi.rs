@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use nexus_model::{Grants, GuestServices};
+use nexus_model::GuestServices;
 use tokio::io::AsyncWrite;
 use wasmtime::{
     Engine,
@@ -24,7 +24,11 @@ use wasmtime_wasi::{
     random::Deterministic,
 };
 
-use crate::{capabilities::PluginState, config::GuestLimits, limits::StoreLimits};
+use crate::{
+    capabilities::{Granted, PluginState},
+    config::GuestLimits,
+    limits::StoreLimits,
+};
 
 /// The interfaces of WASI 0.2 that are linked, without their version.
 pub(crate) const INTERFACES: [&str; 27] = [
@@ -91,13 +95,22 @@ impl GuestState {
     }
 
     /// The state of a call of a plugin, whose linker is that of the same grants.
-    pub(crate) fn for_plugin(settings: &GuestLimits, grants: &Grants, services: Arc<dyn GuestServices>) -> Self {
-        Self { plugin: Some(Box::new(PluginState::new(grants, services))), ..Self::new(settings) }
+    pub(crate) fn for_plugin(settings: &GuestLimits, granted: &Arc<Granted>, services: Arc<dyn GuestServices>) -> Self {
+        Self { plugin: Some(Box::new(PluginState::new(granted.clone(), Some(services)))), ..Self::new(settings) }
     }
 
-    /// What the call was granted. A host function that asks for it is linked for plugins only.
-    pub(crate) fn plugin(&mut self) -> wasmtime::Result<&mut PluginState> {
-        self.plugin.as_deref_mut().ok_or_else(|| wasmtime::Error::msg("the call is not that of a plugin"))
+    /// What the call was granted.
+    pub(crate) fn plugin(&mut self) -> &mut PluginState {
+        self.plugin_and_table().0
+    }
+
+    pub(crate) fn plugin_and_table(&mut self) -> (&mut PluginState, &mut ResourceTable) {
+        (self.plugin.get_or_insert_default(), &mut self.table)
+    }
+
+    /// What the host does for the call.
+    pub(crate) fn services(&mut self) -> wasmtime::Result<Arc<dyn GuestServices>> {
+        self.plugin().services().ok_or_else(|| wasmtime::Error::msg("the call is not that of a plugin"))
     }
 
     /// What the guest wrote to standard output and standard error, as far as it was kept.

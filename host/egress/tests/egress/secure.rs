@@ -74,9 +74,9 @@ async fn the_certificate_must_be_for_the_name() {
     assert_eq!(*names.lock().unwrap(), ["api.example.com"]);
     for origin in ["other.example.com", "127.0.0.1"] {
         let error = get(&trusting, &format!("https://{origin}:{port}")).await.unwrap_err();
-        assert!(matches!(error, EgressError::Tls(_)), "{origin}: {error:?}");
+        assert!(matches!(error, EgressError::Certificate(_)), "{origin}: {error:?}");
     }
     let stranger = Egress::new(config(&["127.0.0.0/8"]), resolver());
     let error = get(&stranger, &format!("https://api.example.com:{port}")).await.unwrap_err();
-    assert!(matches!(error, EgressError::Tls(_)), "{error:?}");
+    assert!(matches!(error, EgressError::Certificate(_)), "{error:?}");
 }

@@ -33,12 +33,12 @@ fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 
 impl store::Host for GuestState {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, store::Error>> {
-        let values = self.plugin()?.grants.config.as_ref();
+        let values = self.plugin().granted().grants.config.as_ref();
         Ok(Ok(values.and_then(|values| values.get(&key).cloned())))
     }
 
     fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, store::Error>> {
-        let values = self.plugin()?.grants.config.iter().flatten();
+        let values = self.plugin().granted().grants.config.iter().flatten();
         Ok(Ok(values.map(|(key, value)| (key.clone(), value.clone())).collect()))
     }
 }

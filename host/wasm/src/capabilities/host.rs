@@ -1,8 +1,7 @@
 //! `nexus:host`: tools, events and models of the application.
 
-use nexus_model::{Grants, GuestServices, ServiceError};
+use nexus_model::{Grants, ServiceError};
 use serde_json::Value;
-use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::Capability;
@@ -114,11 +113,5 @@ impl From<ServiceError> for llm::Error {
             ServiceError::Limit(which) => Self::Limit(which),
             ServiceError::Failed(why) => Self::Failed(why),
         }
-    }
-}
-
-impl GuestState {
-    pub(super) fn services(&mut self) -> wasmtime::Result<Arc<dyn GuestServices>> {
-        Ok(self.plugin()?.services.clone())
     }
 }

@@ -36,8 +36,8 @@ fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 
 impl logging::Host for GuestState {
     fn log(&mut self, level: logging::Level, context: String, message: String) -> wasmtime::Result<()> {
-        let plugin = self.plugin()?;
-        plugin.lines_left.spend(&*plugin.services, level.into(), &context, &message);
+        let services = self.services()?;
+        self.plugin().lines_left.spend(&*services, level.into(), &context, &message);
         Ok(())
     }
 }

@@ -5,7 +5,9 @@
 
 mod clocks;
 mod config;
+mod folder;
 mod host;
+mod http;
 mod keyvalue;
 mod logging;
 mod random;
@@ -14,7 +16,7 @@ mod state;
 use nexus_model::{GrantNeed, Grants};
 use wasmtime::{Engine, component::Linker};
 
-pub(crate) use state::PluginState;
+pub(crate) use state::{Granted, PluginState};
 
 use crate::wasi::{self, GuestState};
 
@@ -28,10 +30,12 @@ struct Capability {
     add_to_linker: fn(&mut Linker<GuestState>) -> wasmtime::Result<()>,
 }
 
-const ALL: [&Capability; 8] = [
+const ALL: [&Capability; 10] = [
+    &http::CAPABILITY,
     &config::CAPABILITY,
     &keyvalue::CAPABILITY,
     &logging::CAPABILITY,
+    &folder::CAPABILITY,
     &clocks::CAPABILITY,
     &random::CAPABILITY,
     &host::TOOLS,
@@ -129,9 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_what_is_proposed() {
+    fn what_is_proposed_is_the_grant() {
         for capability in ALL {
             let yaml = (capability.yaml)(capability.interfaces);
+            let grants: Grants = serde_saphyr::from_str(yaml).unwrap();
+            assert!((capability.granted)(&grants), "{yaml}");
             assert!(!(capability.granted)(&Grants::default()), "{yaml}");
         }
     }

@@ -145,7 +145,7 @@ impl GuestState {
             Err(refused) => return Ok(Err(refused)),
         };
         let cas = Cas { bucket: reach.bucket, key, read };
-        if let Err(refused) = self.plugin()?.held.take(cas.bytes()) {
+        if let Err(refused) = self.plugin().held.take(cas.bytes()) {
             return Ok(Err(refused));
         }
         Ok(Ok(self.table.push(cas)?))
@@ -153,7 +153,7 @@ impl GuestState {
 
     fn give(&mut self, cas: Resource<Cas>) -> wasmtime::Result<Cas> {
         let cas = self.table.delete(cas)?;
-        self.plugin()?.held.give(cas.bytes());
+        self.plugin().held.give(cas.bytes());
         Ok(cas)
     }
 }

@@ -71,7 +71,6 @@ impl From<ServiceError> for Refused {
 
 impl GuestState {
     fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, Refused>> {
-        self.plugin()?;
         Ok(match name(identifier) {
             Some(name) => Ok(self.table.push(Bucket::new(name))?),
             None => Err(Refused::NoSuchStore),
@@ -84,8 +83,7 @@ impl GuestState {
     }
 
     fn reach_named(&mut self, bucket: String) -> wasmtime::Result<Reach> {
-        let plugin = self.plugin()?;
-        let writable = plugin.grants.state == Some(Access::ReadWrite);
-        Ok(Reach { services: plugin.services.clone(), bucket, writable })
+        let writable = self.plugin().granted().grants.state == Some(Access::ReadWrite);
+        Ok(Reach { services: self.services()?, bucket, writable })
     }
 }
