@@ -300,6 +300,8 @@ pub(crate) fn wasm(settings: &Settings, cache: PathBuf, key: CacheKey) -> Result
     config.pool.instances = settings.wasm.instances;
     config.pool.concurrent = settings.wasm.concurrent;
     config.pool.warm = settings.wasm.warm;
+    config.folder.bytes = settings.wasm.folder_bytes;
+    config.egress = settings.egress.open();
     Ok(config)
 }
 

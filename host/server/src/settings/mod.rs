@@ -2,6 +2,7 @@
 
 mod definitions;
 pub mod duration;
+mod egress;
 mod load;
 mod models;
 mod store;
@@ -21,6 +22,7 @@ pub use nexus_signals::{EventsConfig, LogFormat};
 use serde::{Deserialize, Serialize};
 
 pub use definitions::{DefinitionSettings, RemoteSettings};
+pub use egress::EgressSettings;
 pub use load::{Override, SettingsError, Sources};
 pub use store::{RedisSettings, StoreSettings};
 pub use telemetry::TelemetrySettings;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub secrets: SecretSettings,
     /// The Wasm tier.
     pub wasm: WasmSettings,
+    /// Requests of applications to the outside.
+    pub egress: EgressSettings,
     /// The log, on standard error and in the data directory.
     pub log: LogSettings,
     /// Where secrets are looked up beside the store and the variables: a folder with one file for each secret of the host,
@@ -90,6 +94,7 @@ impl Default for Settings {
             events: EventsConfig::default(),
             secrets: SecretSettings::default(),
             wasm: WasmSettings::default(),
+            egress: EgressSettings::default(),
             log: LogSettings::default(),
             secrets_dir: "/run/secrets".into(),
             telemetry: TelemetrySettings::default(),
@@ -141,6 +146,7 @@ impl Settings {
             (!self.telemetry.is_share(), "`telemetry.sample` is from 0 to 1"),
             (self.telemetry.metrics_every.is_zero(), "`telemetry.metrics_every` must be more than 0"),
             (self.wasm.compilers == 0, "`wasm.compilers` must be more than 0"),
+            (self.egress.connections == 0, "`egress.connections` must be more than 0"),
             (self.wasm.concurrent == 0, "`wasm.concurrent` must be more than 0"),
             (self.wasm.concurrent > self.wasm.instances, "`wasm.concurrent` must be at most `wasm.instances`"),
         ];
@@ -211,6 +217,8 @@ pub struct WasmSettings {
     pub concurrent: u32,
     /// Used slots of a pool that keep their pages for the next call of the same component.
     pub warm: u32,
+    /// What the folder of an application may hold, in bytes.
+    pub folder_bytes: u64,
 }
 
 impl Default for WasmSettings {
@@ -224,6 +232,7 @@ impl Default for WasmSettings {
             instances: pool.instances,
             concurrent: pool.concurrent,
             warm: pool.warm,
+            folder_bytes: nexus_wasm::FolderLimits::default().bytes,
         }
     }
 }
