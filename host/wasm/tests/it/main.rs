@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get ends the test")]
 
 mod cache;
+mod capabilities;
 mod guests;
 mod hostile;
 mod inert;

@@ -9,7 +9,7 @@ use nexus_wasm::WasmHost;
 use serde_json::{Value, json};
 
 use crate::{
-    services::Nothing,
+    services::Desk,
     support::{self, PATIENCE, host},
 };
 
@@ -20,7 +20,7 @@ fn echo() -> Vec<u8> {
 
 async fn call(host: &WasmHost, component: &[u8], tool: &str, arguments: Value) -> Result<ToolOutcome, ToolFault> {
     let plugin = host.link(component, &Grants::default()).await.unwrap();
-    plugin.call(tool, &arguments, Arc::new(Nothing::default()), PATIENCE).await
+    plugin.call(tool, &arguments, Arc::new(Desk::default()), PATIENCE).await
 }
 
 fn tool<'a>(facts: &'a PluginFacts, name: &str) -> &'a ToolSignature {
@@ -181,7 +181,7 @@ async fn a_loop_ends_at_the_deadline() {
     let host = support::host();
     let plugin = host.link(&component, &Grants::default()).await.unwrap();
     let deadline = std::time::Duration::from_millis(20);
-    let late = plugin.call("f", &json!({}), Arc::new(Nothing::default()), deadline).await;
+    let late = plugin.call("f", &json!({}), Arc::new(Desk::default()), deadline).await;
     assert_eq!(late, Err(ComponentFault::Deadline(deadline).into()));
 }
 
