@@ -1,5 +1,5 @@
 //! Fifty secrets are planted where secrets belong; everything is run, the failing ways above all; then they are looked for
-//! wherever they must not be: Git, the runtime store, logs, traces, answers, the command line's output.
+//! wherever they must not be: Git, the runtime store, logs, traces, what is exported, answers, the command line's output.
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use axum::{
     Router,
+    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -33,7 +34,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Models whose keys are in variables, in files, and among the host's secrets.
 const MODELS_EACH: usize = 8;
 
-/// A provider that is no help: it writes down the keys that it is sent, and repeats them in everything that it answers.
+/// A provider that is no help: it writes down the keys that it is sent, and repeats them wherever an answer leaves room for
+/// it, the name of the model included.
 async fn echo(State(seen): State<Arc<Mutex<Vec<String>>>>, headers: HeaderMap, body: String) -> Response {
     let key = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(key.clone());
@@ -47,11 +49,16 @@ async fn echo(State(seen): State<Arc<Mutex<Vec<String>>>>, headers: HeaderMap, b
     }
     let content = if body.contains("talk nonsense") { "no JSON" } else { "{\"shout\":\"X\"}" };
     let chunk = json!({
-        "id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m",
+        "id": "x", "object": "chat.completion.chunk", "created": 0, "model": key,
         "choices": [{ "index": 0, "delta": { "content": content }, "finish_reason": "stop" }],
         "usage": { "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15 },
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], format!("data: {chunk}\n\ndata: [DONE]\n\n")).into_response()
+}
+
+/// A collector that keeps what it is sent.
+async fn collect(State(exported): State<Arc<Mutex<Vec<u8>>>>, body: Bytes) {
+    exported.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(body);
 }
 
 /// What is planted, by where it belongs, and everything that was said.
@@ -202,14 +209,20 @@ fn plant_and_search(redis: Option<(&RedisServer, &Path)>) -> Result<()> {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
     let provider = format!("http://{}/v1", listener.local_addr()?);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let routes = Router::new().route("/v1/chat/completions", post(echo)).with_state(Arc::clone(&seen));
+    let exported: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let routes = Router::new().fallback(post(collect)).with_state(Arc::clone(&exported));
+    let routes = routes.route("/v1/chat/completions", post(echo).with_state(Arc::clone(&seen)));
     let stopped = stop.clone().cancelled_owned();
     tasks
         .spawn_on(async move { axum::serve(listener, routes).with_graceful_shutdown(stopped).await }, runtime.handle());
 
     let mut stage =
         Stage { folder: tempfile::tempdir()?, programs: programs()?, planted: BTreeMap::new(), said: Vec::new() };
-    let (variables, models) = prepare(&mut stage, &provider, redis.map(|(redis, _)| redis.url()))?;
+    let (mut variables, models) = prepare(&mut stage, &provider, redis.map(|(redis, _)| redis.url()))?;
+    let collector = provider.trim_end_matches("/v1").to_owned();
+    variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector));
+    let field = stage.plant("the collector's field".to_owned());
+    variables.push(("OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("x-tenant={field}")));
     let nexus = start(&stage, &variables)?;
     let keys = act(&mut stage, &nexus, &models)?;
     nexus.stop(PATIENCE)?;
@@ -226,6 +239,10 @@ fn plant_and_search(redis: Option<(&RedisServer, &Path)>) -> Result<()> {
     for (place, secret) in stage.planted.iter().filter(|(place, _)| place.starts_with("model")) {
         ensure!(seen.contains(secret.as_str()), "the key of {place} never reached the provider");
     }
+    let exported = std::mem::take(&mut *exported.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    for signal in [&b"chat m"[..], b"gen_ai.client.operation.duration", b"a secret was set"] {
+        ensure!(contains(&exported, signal), "{} was not exported", String::from_utf8_lossy(signal));
+    }
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     if let Some((redis, folder)) = redis {
         redis.cli(&["SAVE"])?;
@@ -233,7 +250,7 @@ fn plant_and_search(redis: Option<(&RedisServer, &Path)>) -> Result<()> {
         let dump = found.iter().find(|(path, _)| path.ends_with("dump.rdb")).context("Redis wrote no dump")?;
         ensure!(contains(&dump.1, b"echo-desk"), "the dump of Redis was not searched");
     }
-    search(&stage, found)
+    search(&stage, found, exported)
 }
 
 /// Plants what is there before the start, and writes the settings.
@@ -400,9 +417,11 @@ fn send_with(stage: &mut Stage, method: &str, url: &str, fields: &[(&str, &str)]
     Ok(status)
 }
 
-/// Looks for what was planted in `found`, which holds what a store outside of the data directory wrote, and in all else.
-fn search(stage: &Stage, mut found: Vec<(String, Vec<u8>)>) -> Result<()> {
+/// Looks for what was planted in `found`, which holds what a store outside of the data directory wrote, in what was
+/// exported, and in all else.
+fn search(stage: &Stage, mut found: Vec<(String, Vec<u8>)>, exported: Vec<u8>) -> Result<()> {
     let outside = !found.is_empty();
+    found.push(("what was exported".to_owned(), exported));
     files(&stage.path("data"), &mut found)?;
     let embedded = found.iter().any(|(path, _)| path.ends_with("runtime.redb"));
     ensure!(embedded || outside, "the runtime file was not searched");

@@ -7,6 +7,7 @@ use reqwest::{
     Response,
     header::{HeaderName, HeaderValue},
 };
+use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use tokio::{task::coop::consume_budget, time::timeout};
 use tracing::Instrument;
@@ -36,11 +37,17 @@ pub(crate) struct Answer {
     pub(crate) model: Option<String>,
 }
 
+/// A key, ready to be sent.
+pub(crate) struct Key {
+    pub(crate) secret: SecretString,
+    pub(crate) header: (HeaderName, HeaderValue),
+}
+
 /// What stays the same over the rounds of one request.
 pub(crate) struct Exchange<'a> {
     pub(crate) client: &'a reqwest::Client,
     pub(crate) settings: &'a ModelSettings,
-    pub(crate) key: Option<(HeaderName, HeaderValue)>,
+    pub(crate) key: Option<&'a Key>,
     pub(crate) request: &'a GenerateRequest,
     /// How long all rounds together may take, and when they began.
     pub(crate) time: Duration,
@@ -79,7 +86,7 @@ impl Exchange<'_> {
         for (name, value) in provider.headers() {
             call = call.header(*name, *value);
         }
-        if let Some((name, value)) = &self.key {
+        if let Some(Key { header: (name, value), .. }) = self.key {
             call = call.header(name, value);
         }
         let body = provider.body(self.settings, self.request, messages);
@@ -101,7 +108,14 @@ impl Exchange<'_> {
         let outcome = collect(provider, response, sink, &mut collected).await;
         used.incomplete = before;
         used.add(collected.tokens);
-        outcome.and_then(|end_mark| collected.finish(end_mark))
+        outcome.and_then(|end_mark| collected.finish(end_mark)).map(|answer| self.without_key(answer))
+    }
+
+    /// The name of a model is kept and shown: one that repeats the key is none.
+    fn without_key(&self, answer: Answer) -> Answer {
+        let secret = self.key.map(|key| key.secret.expose_secret());
+        let model = answer.model.filter(|name| secret.is_none_or(|secret| !name.contains(secret)));
+        Answer { model: model.map(|name| cut(&name, MODEL_NAME_CHARS)), ..answer }
     }
 }
 
@@ -179,7 +193,7 @@ impl Collected {
             Some(Stop::Length) => truncated("the model used up the tokens that it may answer with"),
             Some(Stop::Filter) => truncated("the provider's content filter stopped the answer"),
             None if !end_mark => truncated("the stream ended without its end mark"),
-            _ => Ok(Answer { text: self.text, model: self.model.map(|name| cut(&name, MODEL_NAME_CHARS)) }),
+            _ => Ok(Answer { text: self.text, model: self.model }),
         }
     }
 }

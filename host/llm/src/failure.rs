@@ -119,11 +119,10 @@ fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
 }
 
 /// The readable part of an error body: `error.message`, as `OpenAI`, Anthropic and most others write it, `error`, as
-/// Ollama does, or the beginning.
+/// Ollama does, or the whole. What is shown of it is cut later: a key that was cut in two would not be found.
 fn message(body: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(body).ok();
-    let text = parsed.as_ref().and_then(|value| text_of(value.get("error").unwrap_or(value))).unwrap_or(body);
-    cut(text, MAX_DETAIL)
+    parsed.as_ref().and_then(|value| text_of(value.get("error").unwrap_or(value))).unwrap_or(body).to_owned()
 }
 
 fn text_of(error: &Value) -> Option<&str> {
@@ -152,7 +151,7 @@ mod tests {
     use serde_json::json;
     use time::macros::datetime;
 
-    use super::{Failure, code_word, failed_midway, message, retry_after};
+    use super::{Failure, MAX_DETAIL, code_word, failed_midway, message, retry_after};
 
     #[test]
     fn retry_after_has_two_forms() {
@@ -205,5 +204,8 @@ mod tests {
         let shown = failure.shown(Some("sk-1"));
         assert!(shown.starts_with("a [31m [redacted] xxx"), "{shown}");
         assert_eq!(shown.chars().count(), 500);
+        let at_the_cut = format!("{}sk-1", "x".repeat(MAX_DETAIL - 2));
+        let failure = Failure::new(ModelErrorKind::ProviderFailed { status: 500 }, message(&at_the_cut));
+        assert!(!failure.shown(Some("sk-1")).contains("sk"));
     }
 }

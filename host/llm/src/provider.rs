@@ -11,17 +11,14 @@ use async_trait::async_trait;
 use nexus_model::{
     AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, NanoUsd, TokenSink, Usage,
 };
-use reqwest::{
-    header::{HeaderName, HeaderValue},
-    redirect::Policy,
-};
+use reqwest::redirect::Policy;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::{
     answer,
     chain::{chain, fallback_faults, share},
-    exchange::Exchange,
+    exchange::{Exchange, Key},
     failure::{Failure, MAX_DETAIL},
     hint,
     prices::PriceList,
@@ -122,7 +119,7 @@ impl LanguageModels {
         let outcome = match &key {
             Err(missing) => Err(missing.clone()),
             Ok(key) => {
-                let key = key.as_ref().map(|key| key.header.clone());
+                let key = key.as_ref();
                 let exchange = Exchange { client: &self.client, settings, key, request, time, begun: Instant::now() };
                 self.rounds(exchange, sink, &mut used).await
             }
@@ -197,12 +194,6 @@ fn told(failed: Vec<ModelError>, spent: Usage) -> Option<ModelError> {
         answer::cut(&detail, MAX_DETAIL - 1)
     };
     Some(ModelError { detail, usage: spent, ..first })
-}
-
-/// A key, ready to be sent.
-struct Key {
-    secret: SecretString,
-    header: (HeaderName, HeaderValue),
 }
 
 /// A checked answer.

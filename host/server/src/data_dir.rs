@@ -8,6 +8,7 @@ use std::{
 };
 
 use nexus_core::MasterKey;
+use nexus_signals::Redactor;
 use rand::RngCore;
 
 /// Why the data directory cannot be used.
@@ -67,14 +68,14 @@ impl DataDir {
     }
 
     /// The master key: the one that there is, or one that is made now, at the first start.
-    pub(crate) fn master_key(&self, configured: Option<&str>) -> Result<MasterKey, DataDirError> {
-        if let Some(key) = known_master_key(&self.path, configured)? {
+    pub(crate) fn master_key(&self, configured: Option<&str>, redactor: &Redactor) -> Result<MasterKey, DataDirError> {
+        if let Some(key) = known_master_key(&self.path, configured, redactor)? {
             return Ok(key);
         }
         let mut key = [0; 32];
         rand::rng().fill_bytes(&mut key);
         write_secret(&self.join(MASTER_KEY_FILE), &key)?;
-        Ok(MasterKey::from_bytes(key))
+        Ok(opened(key, redactor))
     }
 
     /// This server's name among those that share its store, made at the first start.
@@ -113,21 +114,35 @@ pub(crate) const ADMIN_KEY_FILE: &str = "admin-key";
 pub(crate) const MASTER_KEY_FILE: &str = "master-key";
 
 /// The master key: `configured` (64 hexadecimal digits, or the path of a file), or else the data directory's own; `None`
-/// before the first start.
-pub(crate) fn known_master_key(data_dir: &Path, configured: Option<&str>) -> Result<Option<MasterKey>, DataDirError> {
+/// before the first start. The redactor learns its digits.
+pub(crate) fn known_master_key(
+    data_dir: &Path,
+    configured: Option<&str>,
+    redactor: &Redactor,
+) -> Result<Option<MasterKey>, DataDirError> {
     let Some(configured) = configured else {
         let path = data_dir.join(MASTER_KEY_FILE);
-        return if path.exists() { read(&path).map(Some) } else { Ok(None) };
+        return if path.exists() { Ok(Some(opened(read(&path)?, redactor))) } else { Ok(None) };
     };
     if let Some(key) = decode(configured.as_bytes()) {
-        return Ok(Some(MasterKey::from_bytes(key)));
+        redactor.learn(configured);
+        return Ok(Some(opened(key, redactor)));
     }
     let path = Path::new(configured);
+    if path.is_file() {
+        return Ok(Some(opened(read(path)?, redactor)));
+    }
     // What may be a mistyped key is not repeated.
-    if path.is_file() { read(path).map(Some) } else { Err(DataDirError::NotAKey("NEXUS_MASTER_KEY".to_owned())) }
+    redactor.learn(configured);
+    Err(DataDirError::NotAKey("NEXUS_MASTER_KEY".to_owned()))
 }
 
-fn read(path: &Path) -> Result<MasterKey, DataDirError> {
+fn opened(key: [u8; 32], redactor: &Redactor) -> MasterKey {
+    redactor.learn(&hex::encode(key));
+    MasterKey::from_bytes(key)
+}
+
+fn read(path: &Path) -> Result<[u8; 32], DataDirError> {
     let mut file = File::open(path).map_err(refused(path))?;
     if file.metadata().map_err(refused(path))?.mode() & 0o077 != 0 {
         return Err(DataDirError::Exposed(path.to_owned()));
@@ -135,7 +150,7 @@ fn read(path: &Path) -> Result<MasterKey, DataDirError> {
     let mut bytes = Vec::with_capacity(128);
     Read::by_ref(&mut file).take(128).read_to_end(&mut bytes).map_err(refused(path))?;
     let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| decode(bytes.trim_ascii()));
-    key.map(MasterKey::from_bytes).ok_or_else(|| DataDirError::NotAKey(format!("`{}`", path.display())))
+    key.ok_or_else(|| DataDirError::NotAKey(format!("`{}`", path.display())))
 }
 
 fn decode(digits: &[u8]) -> Option<[u8; 32]> {
@@ -164,7 +179,7 @@ fn refused(path: &Path) -> impl Fn(io::Error) -> DataDirError {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{DataDir, DataDirError};
+    use super::{DataDir, DataDirError, Redactor};
 
     #[test]
     fn only_one_has_it() {
@@ -179,13 +194,13 @@ mod tests {
     fn the_master_key_stays_and_is_the_owners() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(&dir.path().join("data")).unwrap();
-        let key = data.master_key(None).unwrap().derive("x");
-        assert_eq!(data.master_key(None).unwrap().derive("x"), key);
+        let key = data.master_key(None, &Redactor::default()).unwrap().derive("x");
+        assert_eq!(data.master_key(None, &Redactor::default()).unwrap().derive("x"), key);
         let path = data.join("master-key");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(data.master_key(path.to_str()).unwrap().derive("x"), key);
+        assert_eq!(data.master_key(path.to_str(), &Redactor::default()).unwrap().derive("x"), key);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(matches!(data.master_key(None), Err(DataDirError::Exposed(_))));
+        assert!(matches!(data.master_key(None, &Redactor::default()), Err(DataDirError::Exposed(_))));
     }
 
     #[test]
@@ -203,12 +218,13 @@ mod tests {
     fn a_configured_key_is_digits_or_a_file() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::open(dir.path()).unwrap();
-        let digits = "07".repeat(32);
+        let (digits, redactor) = ("07".repeat(32), Redactor::default());
         assert_eq!(
-            data.master_key(Some(&digits)).unwrap().derive("x"),
+            data.master_key(Some(&digits), &redactor).unwrap().derive("x"),
             nexus_core::MasterKey::from_bytes([7; 32]).derive("x")
         );
-        let error = data.master_key(Some("0707secret")).unwrap_err().to_string();
+        assert_eq!(redactor.redact(&digits), "***");
+        let error = data.master_key(Some("0707secret"), &redactor).unwrap_err().to_string();
         assert!(!error.contains("0707"), "{error}");
     }
 }

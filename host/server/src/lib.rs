@@ -8,7 +8,6 @@ mod doctor;
 mod environment;
 mod http;
 mod listener;
-mod model_keys;
 mod record;
 pub mod replay;
 mod runtime_store;

@@ -8,8 +8,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     data_dir::DataDir,
-    environment::Environment,
-    model_keys::resolve,
     secrets::AllSecrets,
     settings::{RedisSettings, Settings, StoreSettings},
     start_error::StartError,
@@ -30,13 +28,13 @@ impl OpenStore {
     pub(crate) async fn open(
         settings: &Settings,
         data: &DataDir,
-        environment: &Environment,
+        secrets: &AllSecrets,
         (tasks, cancel): (&TaskTracker, &CancellationToken),
     ) -> Result<Self, StartError> {
         match &settings.store {
             StoreSettings::Embedded => Ok(Self::Embedded(Arc::new(embedded(data, quota(settings))?))),
             StoreSettings::Redis(address) => {
-                Ok(Self::Redis(Arc::new(redis(settings, address, environment, (tasks, cancel)).await?)))
+                Ok(Self::Redis(Arc::new(redis(settings, address, secrets, (tasks, cancel)).await?)))
             }
             // The settings' check has refused it already.
             StoreSettings::WithPassword => Err(StartError::Settings(settings.faults())),
@@ -66,18 +64,17 @@ pub(crate) fn embedded(data: &DataDir, quota: Quota) -> Result<EmbeddedStore, Op
     Ok(EmbeddedStore::open(&data.join(EMBEDDED_FILE), Arc::new(SystemClock))?.with_quota(quota))
 }
 
-/// Connects to the Redis of the settings.
+/// Connects to the Redis of the settings. `secrets` are the operator's: what the vault holds cannot be had, it is in the
+/// store.
 pub(crate) async fn redis(
     settings: &Settings,
     address: &RedisAddress,
-    environment: &Environment,
+    secrets: &AllSecrets,
     (tasks, cancel): (&TaskTracker, &CancellationToken),
 ) -> Result<RedisStore, StartError> {
     let mut config = RedisConfig::new(address.clone());
     if let Some(reference) = &settings.redis.password {
-        // What the vault holds cannot be had: it is in the store.
-        let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment);
-        let password = resolve(reference, environment, &secrets);
+        let password = secrets.resolve(reference);
         config.password = Some(password.ok_or_else(|| StartError::StorePassword(reference.to_string()))?);
     }
     config.tls = tls(&settings.redis)?;

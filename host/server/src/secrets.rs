@@ -1,4 +1,5 @@
-//! Secrets that an operator gives: variables and files. And the order in which all sources are asked.
+//! Secrets that an operator gives: variables and files. And the order in which all sources are asked. Whatever is found
+//! here is masked in all that is said from then on.
 //!
 //! A secret `crm-token` of the application `order-desk` is the variable `NEXUS_SECRET_ORDER_DESK__CRM_TOKEN` or the file
 //! `order-desk/crm-token` in the folder of secrets; one of the host is `NEXUS_SECRET_CRM_TOKEN` or the file `crm-token`.
@@ -10,8 +11,10 @@ use std::{
     sync::Arc,
 };
 
+use nexus_llm::KeyReference;
 use nexus_model::{SecretName, SecretOwner, SecretSource};
-use secrecy::SecretString;
+use nexus_signals::Redactor;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::environment::Environment;
 
@@ -22,32 +25,59 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Files that are listed at the most.
 const MAX_FILES: usize = 10_000;
 
-/// Asks one source after the other; the first that knows the name answers.
-pub(crate) struct AllSecrets(Vec<Arc<dyn SecretSource>>);
+/// Asks one source after the other; the first that knows the name answers. The only way by which this program comes to a
+/// secret's value, so that none is opened which the log does not know to mask.
+#[derive(Clone)]
+pub(crate) struct AllSecrets {
+    sources: Vec<Arc<dyn SecretSource>>,
+    environment: Environment,
+    redactor: Redactor,
+}
 
 impl AllSecrets {
     /// What the operator gives: variables, then files.
-    pub(crate) fn of_operator(dir: &Path, environment: &Environment) -> Self {
-        Self::new(vec![Arc::new(EnvironmentSecrets(environment.clone())), Arc::new(FileSecrets(dir.to_owned()))])
+    pub(crate) fn of_operator(dir: &Path, environment: &Environment, redactor: &Redactor) -> Self {
+        let sources: [Arc<dyn SecretSource>; 2] =
+            [Arc::new(EnvironmentSecrets(environment.clone())), Arc::new(FileSecrets(dir.to_owned()))];
+        Self { sources: sources.into(), environment: environment.clone(), redactor: redactor.clone() }
     }
 
     /// The same behind `first`.
-    pub(crate) fn behind(self, first: Arc<dyn SecretSource>) -> Self {
-        Self(std::iter::once(first).chain(self.0).collect())
+    pub(crate) fn behind(mut self, first: Arc<dyn SecretSource>) -> Self {
+        self.sources.insert(0, first);
+        self
     }
 
-    fn new(sources: Vec<Arc<dyn SecretSource>>) -> Self {
-        Self(sources)
+    /// What masks all values that were found.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     pub(crate) fn find(&self, owner: &SecretOwner, name: &SecretName) -> Option<SecretString> {
-        self.0.iter().find_map(|source| source.find(owner, name))
+        self.known(self.sources.iter().find_map(|source| source.find(owner, name)))
+    }
+
+    /// The value that a reference names; `None` if there is none. A file and a secret are looked up each time, so that a
+    /// rotated key is found.
+    pub(crate) fn resolve(&self, reference: &KeyReference) -> Option<SecretString> {
+        self.known(match reference {
+            KeyReference::Env(name) => self.environment.get(name).map(SecretString::from),
+            KeyReference::File(path) => {
+                let text = std::fs::read_to_string(path).ok()?;
+                Some(text.trim()).filter(|key| !key.is_empty()).map(SecretString::from)
+            }
+            KeyReference::Secret(name) => self.find(&SecretOwner::Host, name),
+        })
+    }
+
+    fn known(&self, found: Option<SecretString>) -> Option<SecretString> {
+        found.inspect(|value| self.redactor.learn(value.expose_secret()))
     }
 
     /// All names of an owner with the kind of the source that answers for each, by name.
     pub(crate) fn names(&self, owner: &SecretOwner) -> Vec<(SecretName, &'static str)> {
         let mut found: Vec<(SecretName, &'static str)> = Vec::new();
-        for source in &self.0 {
+        for source in &self.sources {
             for name in source.names(owner) {
                 if !found.iter().any(|(known, _)| *known == name) {
                     found.push((name, source.kind()));
@@ -130,8 +160,6 @@ fn read(path: &Path) -> Option<SecretString> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn app() -> SecretOwner {
@@ -152,16 +180,16 @@ mod tests {
         for (file, text) in [("crm-token", "shadowed\n"), ("order-desk/erp", "in a file\r\n"), ("Not-A-Name", "x")] {
             std::fs::write(dir.path().join(file), text).unwrap();
         }
-        let all = AllSecrets::new(vec![
-            Arc::new(EnvironmentSecrets(environment)),
-            Arc::new(FileSecrets(dir.path().to_owned())),
-        ]);
+        let redactor = Redactor::default();
+        let all = AllSecrets::of_operator(dir.path(), &environment, &redactor);
         let find = |owner: &SecretOwner, name: &str| {
             all.find(owner, &name.parse().unwrap()).map(|secret| secret.expose_secret().to_owned())
         };
+        assert_eq!(redactor.redact("in a file, of the host"), "in a file, of the host", "nothing was opened yet");
         assert_eq!(find(&SecretOwner::Host, "crm-token").as_deref(), Some("of the host"));
         assert_eq!(find(&app(), "crm-token").as_deref(), Some("of the application"));
         assert_eq!(find(&app(), "erp").as_deref(), Some("in a file"));
+        assert_eq!(redactor.redact("in a file, of the host"), "***, ***");
         assert_eq!(find(&SecretOwner::Host, "erp"), None);
         assert_eq!(find(&SecretOwner::Host, "empty"), None);
         let names =

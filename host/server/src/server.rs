@@ -10,7 +10,9 @@ use std::{
 use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
 use nexus_llm::{KeyReference, LanguageModels};
 use nexus_model::{ComponentHost, SecretOwner, SecretSource};
-use nexus_signals::{EventBus, HostMetrics, LogBook, LogQueue, LogRecords, MetricCollector, Retention, Telemetry};
+use nexus_signals::{
+    EventBus, HostMetrics, LogBook, LogQueue, LogRecords, MetricCollector, Redactor, Retention, Telemetry,
+};
 use nexus_state::{GitDefinitions, GitRemote};
 use nexus_wasm::{CacheKey, ChildCommand, WasmConfig, WasmHost};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +25,6 @@ use crate::{
     environment::Environment,
     http::{Access, Api, Door, Shared},
     listener::Acceptor,
-    model_keys::resolve,
     runtime_store::OpenStore,
     secrets::AllSecrets,
     settings::Settings,
@@ -66,6 +67,8 @@ pub struct Surroundings {
     pub telemetry: Option<Telemetry>,
     /// Where this process counts what concerns no operation.
     pub metrics: Arc<HostMetrics>,
+    /// Learns each secret that is opened, to mask it in what is said.
+    pub redactor: Redactor,
 }
 
 /// A server that runs until it is stopped.
@@ -107,14 +110,16 @@ impl Server {
             return Err(StartError::Settings(faults));
         }
         let data = DataDir::open(&settings.data_dir)?;
-        let master = data.master_key(surroundings.environment.get("NEXUS_MASTER_KEY"))?;
+        let Surroundings { environment, redactor, .. } = &surroundings;
+        let master = data.master_key(environment.get("NEXUS_MASTER_KEY"), redactor)?;
+        let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment, redactor);
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let store = OpenStore::open(&settings, &data, &surroundings.environment, (&tasks, &cancel)).await?;
+        let store = OpenStore::open(&settings, &data, &secrets, (&tasks, &cancel)).await?;
         let metrics =
             Arc::new(MetricCollector::of_replica(data.replica()?).with_host(Arc::clone(&surroundings.metrics)));
         let log = log(&settings, &data, surroundings.log.take(), &metrics, &tasks)?;
         let base = Base { settings, data, store, metrics, log, tasks, cancel };
-        match base.build(&master, surroundings).await {
+        match base.build(&master, secrets, surroundings).await {
             Ok(built) => Ok(base.serve(built)),
             Err(error) => {
                 base.cancel.cancel();
@@ -152,26 +157,30 @@ struct Built {
 }
 
 impl Base {
-    async fn build(&self, master: &MasterKey, surroundings: Surroundings) -> Result<Built, StartError> {
+    async fn build(
+        &self,
+        master: &MasterKey,
+        of_operator: AllSecrets,
+        surroundings: Surroundings,
+    ) -> Result<Built, StartError> {
         let Self { settings, data, store, metrics, tasks, cancel, .. } = self;
         let definitions = GitDefinitions::open(&settings.repository())?;
         let vault = Arc::new(SecretVault::load(store.port(), master).await?);
-        let secrets = AllSecrets::of_operator(&settings.secrets_dir, &surroundings.environment);
-        let secrets = Arc::new(secrets.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
+        let secrets = Arc::new(of_operator.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
         let key = CacheKey::new(master.derive("nexus/compiled-code/1"));
         let wasm = Arc::new(WasmHost::new(wasm(settings, data.join("compiled"), key)?, tasks.clone())?);
         let parts = Parts {
-            remote: remote(settings, &definitions, &surroundings.environment, &secrets)?,
+            remote: remote(settings, &definitions, &secrets)?,
             definitions: Arc::new(definitions),
             runtime: store.port(),
             vault,
-            models: Arc::new(models(settings, surroundings.environment.clone(), Arc::clone(&secrets))?),
+            models: Arc::new(models(settings, Arc::clone(&secrets))?),
             components: Arc::clone(&wasm) as Arc<dyn ComponentHost>,
             plugins: wasm,
             folders: data.join("folders"),
             metrics: Arc::clone(metrics),
             events: EventBus::new(),
-            secrets: self::secrets(settings, surroundings.environment.clone(), Arc::clone(&secrets)),
+            secrets: self::secrets(settings, Arc::clone(&secrets)),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };
@@ -251,10 +260,10 @@ fn core_config(settings: &Settings) -> CoreConfig {
     }
 }
 
-fn secrets(settings: &Settings, environment: Environment, all: Arc<AllSecrets>) -> SecretLookup {
+fn secrets(settings: &Settings, all: Arc<AllSecrets>) -> SecretLookup {
     let named = settings.secrets.clone();
     Arc::new(move |app, name| match named.get(app).and_then(|secrets| secrets.get(name)) {
-        Some(reference) => resolve(reference, &environment, &all),
+        Some(reference) => all.resolve(reference),
         None => all.find(&SecretOwner::App(app.clone()), &name.replace('_', "-").parse().ok()?),
     })
 }
@@ -263,12 +272,11 @@ fn secrets(settings: &Settings, environment: Environment, all: Arc<AllSecrets>) 
 fn remote(
     settings: &Settings,
     definitions: &GitDefinitions,
-    environment: &Environment,
     secrets: &AllSecrets,
 ) -> Result<Option<Remote>, StartError> {
     let Some(set) = &settings.definitions.remote else { return Ok(None) };
     let found = |reference: &KeyReference| {
-        let password = resolve(reference, environment, secrets);
+        let password = secrets.resolve(reference);
         password.ok_or_else(|| StartError::RemotePassword(reference.to_string()))
     };
     let config = set.config(set.password.as_ref().map(found).transpose()?);
@@ -277,12 +285,8 @@ fn remote(
     Ok(Some(Remote { port, name: format!("{} ({})", set.url, set.branch), follow: set.follow, every }))
 }
 
-fn models(
-    settings: &Settings,
-    environment: Environment,
-    secrets: Arc<AllSecrets>,
-) -> Result<LanguageModels, StartError> {
-    let resolver = Arc::new(move |reference: &KeyReference| resolve(reference, &environment, &secrets));
+fn models(settings: &Settings, secrets: Arc<AllSecrets>) -> Result<LanguageModels, StartError> {
+    let resolver = Arc::new(move |reference: &KeyReference| secrets.resolve(reference));
     Ok(LanguageModels::new(settings.models.clone(), resolver)?)
 }
 

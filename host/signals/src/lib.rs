@@ -9,6 +9,7 @@ mod families;
 mod gen_ai;
 mod histogram;
 mod history;
+mod known;
 mod log;
 mod logging;
 mod operation;
@@ -31,7 +32,7 @@ pub use log::{
     Followed, LevelError, LogBook, LogBookError, LogContext, LogFilter, LogFollower, LogLevel, LogPage, LogQueue,
     LogRecord, LogRecords, LogScope, Retention,
 };
-pub use logging::{LogFormat, LogGuard, LoggingError, LoggingService, LoggingSettings};
+pub use logging::{LogFormat, LogGuard, LoggingError, LoggingService, LoggingSettings, show_panics};
 pub use operation::{HostMetrics, InFlight, OperationMetrics};
 pub use query::{Metric, MetricError, Point, Series, Span, TooManyPoints, series};
 pub use redact::{Redactor, escape_controls};

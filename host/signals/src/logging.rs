@@ -1,6 +1,10 @@
 //! What is logged, and where it goes.
 
-use std::{io, sync::Arc};
+use std::{
+    io::{self, Write},
+    panic::PanicHookInfo,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
@@ -8,7 +12,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt};
 
 use crate::{
-    HostMetrics, Redactor, Telemetry, gen_ai,
+    HostMetrics, Redactor, Telemetry, escape_controls, gen_ai,
     log::{LogQueue, RecordLayer},
 };
 
@@ -114,9 +118,8 @@ impl LoggingService {
         tracing::subscriber::set_global_default(self.subscriber(writer)).map_err(LoggingError::Installed)?;
         // What the standard library would print has not been redacted.
         std::panic::set_hook(Box::new(|panic| {
-            let message = panic.payload_as_str().unwrap_or("a value that is no text");
             let place = panic.location().map(ToString::to_string);
-            tracing::error!(target: "nexus::panic", place, "panicked: {message}");
+            tracing::error!(target: "nexus::panic", place, "panicked: {}", message(panic));
         }));
         Ok(())
     }
@@ -138,6 +141,24 @@ impl LoggingService {
             None => Box::new(registry.with(records.with_filter(filter))),
         }
     }
+}
+
+/// From now on a panic is one line on standard error, without what the redactor knows. For programs that keep no log.
+pub fn show_panics(redactor: Redactor) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        // Nobody can be told that standard error is closed.
+        let _ = io::stderr().write_all(panic_line(&place, message(panic), &redactor).as_bytes());
+    }));
+}
+
+fn panic_line(place: &str, message: &str, redactor: &Redactor) -> String {
+    let line = format!("panicked at {place}: {message}");
+    escape_controls(redactor.redact(&line).trim_end(), false).into_owned() + "\n"
+}
+
+fn message<'p>(panic: &'p PanicHookInfo<'_>) -> &'p str {
+    panic.payload_as_str().unwrap_or("a value that is no text")
 }
 
 #[cfg(test)]
@@ -197,6 +218,13 @@ mod tests {
             let event: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(event["level"].is_string(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_panic_without_a_log_is_one_line_without_secrets() {
+        let redactor = Redactor::new(["correct horse battery"]);
+        let line = super::panic_line("a.rs:1", "no\n\u{1b}[2J correct horse battery nxs_01\n", &redactor);
+        assert_eq!(line, "panicked at a.rs:1: no\\n\\u001b[2J *** nxs_***\n");
     }
 
     #[test]

@@ -1,24 +1,29 @@
 //! What must not be in a log line.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use crate::secrets::{is_secret_name, secret_at};
+use crate::{
+    known::KnownValues,
+    secrets::{is_secret_name, secret_at},
+};
 
 const MASK: &str = "***";
-/// Shorter configured secrets would mask ordinary text.
-const MIN_SECRET: usize = 8;
 
 /// Masks secrets in text: keys of Nexus (`nxs_…`), tokens that other services mark as theirs (`sk-…`, `ghp_…`, a JWT),
 /// bearer tokens, passwords in addresses, private keys, what follows a name as `api_key` or `Authorization`, and values
-/// that are known to be secret.
+/// that are known to be secret. All clones know the same values, also those that one of them learns later.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Vec<String>,
+    known: Arc<RwLock<KnownValues>>,
 }
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redactor").field("secrets", &self.secrets.len()).finish()
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("Redactor").field("known", &known.len()).finish()
     }
 }
 
@@ -31,32 +36,55 @@ impl Redactor {
         is_secret_name(name)
     }
 
-    /// Masks these values too, plain and as they stand in JSON. Values under 8 characters are passed over.
-    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut known = Vec::new();
-        for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET) {
-            let quoted = serde_json::Value::from(secret.as_str()).to_string();
-            known.push(quoted[1..quoted.len() - 1].to_owned());
-            known.push(secret);
+    /// One that knows these values.
+    pub fn new<V: AsRef<str>>(values: impl IntoIterator<Item = V>) -> Self {
+        let redactor = Self::default();
+        for value in values {
+            redactor.learn(value.as_ref());
         }
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        known.dedup();
-        Self { secrets: known }
+        redactor
+    }
+
+    /// Masks this value from now on: plain, without blanks around it, and as it stands in JSON and in Rust's debug output.
+    ///
+    /// A value under 8 bytes is passed over: it would mask ordinary text. The newest 16,384 are known, a value in several
+    /// of these forms counting as often. No copy of it is kept; it is recognised by keyed hashes.
+    pub fn learn(&self, value: &str) {
+        if self.known.read().unwrap_or_else(PoisonError::into_inner).knows(value.as_bytes()) {
+            return;
+        }
+        let (json, debug) = (serde_json::Value::from(value).to_string(), format!("{value:?}"));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for form in [value, value.trim(), inner(&json), inner(&debug)] {
+            known.learn(form.as_bytes());
+        }
     }
 
     /// The text with each secret replaced by `***`; what tells the kind of a secret stays.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = Cow::Borrowed(text);
-        for secret in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = Cow::Owned(text.replace(secret.as_str(), MASK));
-            }
-        }
+        let text = self.mask_known(text).map_or(Cow::Borrowed(text), Cow::Owned);
         match mask_tokens(&text) {
             Some(masked) => Cow::Owned(masked),
             None => text,
         }
     }
+
+    /// Masks known values; `None` if there is none.
+    fn mask_known(&self, text: &str) -> Option<String> {
+        let places = self.known.read().unwrap_or_else(PoisonError::into_inner).places(text.as_bytes());
+        let (mut masked, mut copied) = (String::new(), 0);
+        for place in &places {
+            masked.push_str(&text[copied..text.floor_char_boundary(place.start)]);
+            masked.push_str(MASK);
+            copied = text.ceil_char_boundary(place.end);
+        }
+        (!places.is_empty()).then(|| masked + &text[copied..])
+    }
+}
+
+/// What stands between the quotes.
+fn inner(quoted: &str) -> &str {
+    &quoted[1..quoted.len() - 1]
 }
 
 /// Masks what looks like a secret; `None` if nothing does.
@@ -160,6 +188,29 @@ mod tests {
         ] {
             assert_eq!(redactor.redact(text), expected);
         }
+    }
+
+    #[test]
+    fn what_is_learnt_is_masked_by_all_that_share_it() {
+        let redactor = Redactor::default();
+        let shared = redactor.clone();
+        assert_eq!(shared.redact("it is correct horse battery"), "it is correct horse battery");
+        for value in [" correct horse battery\n", "new\nline-\u{1b}-escape", "seven77", "horse battery staple"] {
+            redactor.learn(value);
+        }
+        for (text, expected) in [
+            ("it is correct horse battery.", "it is ***."),
+            ("üß→correct horse battery staple←", "üß→***←"),
+            ("new\nline-\u{1b}-escape", "***"),
+            (r"json new\nline-\u001b-escape", "json ***"),
+            (r"debug new\nline-\u{1b}-escape", "debug ***"),
+            ("seven77 is text", "seven77 is text"),
+            ("correct horse", "correct horse"),
+        ] {
+            assert_eq!(shared.redact(text), expected);
+        }
+        let shown = format!("{redactor:?}");
+        assert!(!shown.contains("horse") && shown.contains("known"), "{shown}");
     }
 
     #[test]

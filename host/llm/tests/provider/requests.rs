@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 use crate::{
     KEY, ask,
-    endpoint::{Endpoint, Step, answered, refusal},
+    endpoint::{Endpoint, Step, answered, ending, event, opening, refusal},
     models, request, settings,
 };
 
@@ -168,6 +168,18 @@ async fn the_span_of_a_request_tells_how_it_ended() {
     }
     let said = closed(&log);
     assert!(said.contains("error.type=\"cancelled\""), "{said}");
+}
+
+#[tokio::test]
+async fn a_model_that_is_called_like_the_key_has_no_name() {
+    for (said, kept) in
+        [("model-1", "model-1"), (KEY, "vendor/model-low"), (&*format!("{:0200}{KEY}", 0), "vendor/model-low")]
+    {
+        let chunk = json!({ "model": said, "choices": [{ "index": 0, "delta": { "content": "{\"sum\":2}" } }] });
+        let script = vec![opening(), Step::Send(event(&chunk)), ending("stop", 1, 1)];
+        let endpoint = Endpoint::start(vec![script]).await;
+        assert_eq!(ask(&endpoint, &request()).await.0.unwrap().by.model, kept);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `nexus doctor`.
 
+use nexus_signals::Redactor;
 use serde_json::json;
 
 use super::{args::Doctor, failure::Failure, output::Output};
@@ -9,9 +10,14 @@ use crate::{
     settings::{Override, Sources, duration},
 };
 
-pub(super) async fn run(doctor: &Doctor, output: Output, environment: Environment) -> Result<(), Failure> {
+pub(super) async fn run(
+    doctor: &Doctor,
+    output: Output,
+    environment: Environment,
+    redactor: Redactor,
+) -> Result<(), Failure> {
     let patience = duration::parse(&doctor.timeout).map_err(|message| Failure::usage(message, ""))?;
-    let examination = Examination { sources: sources(doctor), environment, live: doctor.live, patience };
+    let examination = Examination { sources: sources(doctor), environment, redactor, live: doctor.live, patience };
     let findings = examination.run().await;
     let failed = findings.iter().any(|finding| finding.outcome == Outcome::Fail);
     if output.json {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use nexus_llm::{KeyReference, LanguageModels, ModelSettings, PriceList, Probe};
 use nexus_model::ModelErrorKind;
+use nexus_signals::Redactor;
 use serde_json::{Value, json};
 
 use super::{
@@ -13,19 +14,23 @@ use super::{
 };
 use crate::{
     environment::Environment,
-    model_keys::resolve,
     secrets::AllSecrets,
     settings::{Settings, Sources, duration},
 };
 
-pub(super) async fn run(command: &Model, output: Output, environment: Environment) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Model,
+    output: Output,
+    environment: Environment,
+    redactor: &Redactor,
+) -> Result<(), Failure> {
     match command {
         Model::List { config } => {
             let settings = load(config.as_ref(), &environment)?;
-            list(&settings, output, &environment);
+            list(&settings, output, &AllSecrets::of_operator(&settings.secrets_dir, &environment, redactor));
             Ok(())
         }
-        Model::Test(test) => self::test(test, output, environment).await,
+        Model::Test(test) => self::test(test, output, &environment, redactor).await,
     }
 }
 
@@ -34,20 +39,16 @@ pub(super) fn load(config: Option<&std::path::PathBuf>, environment: &Environmen
     Ok(Sources { file: config.cloned(), flags: Vec::new() }.load(environment)?.0)
 }
 
-/// The models of the settings, with the keys of this process.
-pub(super) fn models(settings: &Settings, environment: Environment) -> Result<LanguageModels, Failure> {
-    let secrets = AllSecrets::of_operator(&settings.secrets_dir, &environment);
-    let keys = Arc::new(move |reference: &_| resolve(reference, &environment, &secrets));
+/// The models of the settings, with these keys.
+pub(super) fn models(settings: &Settings, secrets: AllSecrets) -> Result<LanguageModels, Failure> {
+    let keys = Arc::new(move |reference: &_| secrets.resolve(reference));
     LanguageModels::new(settings.models.clone(), keys).map_err(|error| Failure::Start(error.into()))
 }
 
-fn list(settings: &Settings, output: Output, environment: &Environment) {
+fn list(settings: &Settings, output: Output, secrets: &AllSecrets) {
     let prices = PriceList::bundled();
-    let rows: Vec<Value> = settings
-        .models
-        .iter()
-        .map(|(alias, model)| shown(alias, model, &prices, key(settings, model, environment)))
-        .collect();
+    let rows: Vec<Value> =
+        settings.models.iter().map(|(alias, model)| shown(alias, model, &prices, key(model, secrets))).collect();
     if output.json {
         return output.value(&json!({ "models": rows }));
     }
@@ -71,11 +72,10 @@ fn list(settings: &Settings, output: Output, environment: &Environment) {
 }
 
 /// Whether a model's key is there. What the server's store holds cannot be seen from here.
-fn key(settings: &Settings, model: &ModelSettings, environment: &Environment) -> &'static str {
-    let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment);
+fn key(model: &ModelSettings, secrets: &AllSecrets) -> &'static str {
     match &model.key {
         None => "none",
-        Some(reference) if resolve(reference, environment, &secrets).is_some() => "set",
+        Some(reference) if secrets.resolve(reference).is_some() => "set",
         Some(KeyReference::Secret(_)) => "in the store, if anywhere",
         Some(_) => "missing",
     }
@@ -104,16 +104,17 @@ fn shown(alias: &str, model: &ModelSettings, prices: &PriceList, key: &'static s
     })
 }
 
-async fn test(test: &ModelTest, output: Output, environment: Environment) -> Result<(), Failure> {
+async fn test(test: &ModelTest, output: Output, environment: &Environment, redactor: &Redactor) -> Result<(), Failure> {
     let timeout = duration::parse(&test.timeout).map_err(|message| Failure::usage(message, ""))?;
-    let settings = load(test.config.as_ref(), &environment)?;
-    let models = models(&settings, environment.clone())?;
+    let settings = load(test.config.as_ref(), environment)?;
+    let secrets = AllSecrets::of_operator(&settings.secrets_dir, environment, redactor);
+    let models = models(&settings, secrets.clone())?;
     let probe = models.probe(&test.alias, timeout).await;
     if let Some(error) = probe.error.as_ref().filter(|error| error.kind == ModelErrorKind::UnknownModel) {
         return Err(Failure::usage(format!("there is no model `{}` in the settings", test.alias), &error.hint));
     }
     let mut row = match settings.models.get(&test.alias) {
-        Some(model) => shown(&test.alias, model, &PriceList::bundled(), key(&settings, model, &environment)),
+        Some(model) => shown(&test.alias, model, &PriceList::bundled(), key(model, &secrets)),
         None => json!({}),
     };
     add(&mut row, &probe);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nexus_llm::LanguageModels;
 use nexus_model::{NanoUsd, OperationRef};
+use nexus_signals::Redactor;
 use serde_json::{Value, json};
 
 use super::{
@@ -17,6 +18,7 @@ use crate::{
     ExecutionList,
     environment::Environment,
     record::{Book, Progress, Session, Task},
+    secrets::AllSecrets,
 };
 
 /// How many executions a page holds.
@@ -24,11 +26,16 @@ const PAGE: usize = 200;
 /// After so many answers the progress is told.
 const TOLD_EVERY: usize = 10;
 
-pub(super) async fn run(record: &Record, output: Output, environment: Environment) -> Result<(), Failure> {
+pub(super) async fn run(
+    record: &Record,
+    output: Output,
+    environment: &Environment,
+    redactor: &Redactor,
+) -> Result<(), Failure> {
     let reference = reference(record)?;
-    let settings = load(record.config.as_ref(), &environment)?;
+    let settings = load(record.config.as_ref(), environment)?;
     let task = Task::find(&record.apps, reference, record.model.clone())?;
-    let models = models(&settings, environment)?;
+    let models = models(&settings, AllSecrets::of_operator(&settings.secrets_dir, environment, redactor))?;
     let Some(model) = settings.models.get(task.alias()).map(|settings| settings.model.clone()) else {
         let help = "add it to the settings, name them with --config, or name another model with --model";
         return Err(Failure::usage(format!("there is no model `{}` in the settings", task.alias()), help));

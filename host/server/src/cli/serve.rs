@@ -2,9 +2,7 @@
 
 use std::{io::IsTerminal, sync::Arc};
 
-use nexus_signals::{
-    HostMetrics, LogGuard, LogQueue, LogRecords, LoggingService, LoggingSettings, Redactor, Telemetry,
-};
+use nexus_signals::{HostMetrics, LogGuard, LogQueue, LoggingService, LoggingSettings, Redactor, Telemetry};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,12 +16,11 @@ use crate::{
     AdminKey, Running, Server, Surroundings,
     data_dir::ADMIN_KEY_FILE,
     environment::Environment,
-    model_keys::resolve,
     secrets::AllSecrets,
     settings::{LogSettings, Override, Settings, Sources},
 };
 
-pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Result<(), Failure> {
+pub(super) fn run(serve: &Serve, output: Output, environment: Environment, redactor: Redactor) -> Result<(), Failure> {
     let (settings, warnings) = sources(serve).load(&environment)?;
     if serve.print_config {
         let text =
@@ -34,20 +31,16 @@ pub(super) fn run(serve: &Serve, output: Output, environment: Environment) -> Re
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     let exported = settings.telemetry.exported(&environment);
     let metrics: Arc<HostMetrics> = Arc::default();
-    let telemetry =
-        exported.map(|exported| Telemetry::new(exported, runtime.handle().clone(), &metrics)).transpose()?;
-    let said = (telemetry.clone(), Arc::clone(&metrics));
-    let (_flushed_at_the_end, log) = start_log(&settings, output, &environment, said)?;
+    let telemetry = exported
+        .map(|exported| Telemetry::new(exported, runtime.handle().clone(), &metrics, redactor.clone()))
+        .transpose()?;
+    let show_admin_key = output.is_for_people();
+    let mut surroundings =
+        Surroundings { environment, show_admin_key, log: None, telemetry: telemetry.clone(), metrics, redactor };
+    let _flushed_at_the_end = start_log(&settings, output, &mut surroundings)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let surroundings = Surroundings {
-        environment,
-        show_admin_key: output.is_for_people(),
-        log: Some(log),
-        telemetry: telemetry.clone(),
-        metrics,
-    };
     let ended = runtime.block_on(async {
         let ended = live(settings, output, surroundings).await;
         if let Some(telemetry) = telemetry {
@@ -135,23 +128,36 @@ fn greet(running: &Running, output: Output, keys: bool, key_file: Option<&std::p
     }
 }
 
-/// Logs to standard error and to the data directory, with the keys of models and the store's password masked wherever they might turn up.
-fn start_log(
-    settings: &Settings,
-    output: Output,
-    environment: &Environment,
-    (telemetry, metrics): (Option<Telemetry>, Arc<HostMetrics>),
-) -> Result<(LogGuard, LogRecords), Failure> {
-    let known = AllSecrets::of_operator(&settings.secrets_dir, environment);
-    let references = settings.models.values().filter_map(|model| model.key.as_ref()).chain(&settings.redis.password);
-    let secrets = references.filter_map(|reference| resolve(reference, environment, &known));
-    let master = environment.get("NEXUS_MASTER_KEY").map(str::to_owned);
-    let collector = settings.telemetry.exported(environment).map(|exported| exported.headers).unwrap_or_default();
-    let secrets = secrets.map(|secret| secret.expose_secret().to_owned()).chain(master).chain(collector.into_values());
-    let redactor = Redactor::new(secrets);
-    let LogSettings { level, format, .. } = settings.log.clone();
+/// Logs to standard error and to the data directory, with secrets masked wherever they might turn up.
+fn start_log(settings: &Settings, output: Output, surroundings: &mut Surroundings) -> Result<LogGuard, Failure> {
+    learn(settings, &surroundings.environment, &surroundings.redactor);
     let (queue, records) = LogQueue::new();
-    let (filter, colour) = (level, output.colours());
-    let logging = LoggingSettings { filter, format, colour, redactor, queue: Some(queue), telemetry, metrics };
-    Ok((LoggingService::new(logging)?.install()?, records))
+    surroundings.log = Some(records);
+    let LogSettings { level, format, .. } = settings.log.clone();
+    let logging = LoggingSettings {
+        filter: level,
+        format,
+        colour: output.colours(),
+        redactor: surroundings.redactor.clone(),
+        queue: Some(queue),
+        telemetry: surroundings.telemetry.clone(),
+        metrics: Arc::clone(&surroundings.metrics),
+    };
+    Ok(LoggingService::new(logging)?.install()?)
+}
+
+/// What the settings name is masked whether or not it is ever opened: keys of models, passwords, secrets of applications,
+/// the collector's fields. Everything else is learnt when it is opened.
+fn learn(settings: &Settings, environment: &Environment, redactor: &Redactor) {
+    let known = AllSecrets::of_operator(&settings.secrets_dir, environment, redactor);
+    let remote = settings.definitions.remote.iter().filter_map(|remote| remote.password.as_ref());
+    let models = settings.models.values().filter_map(|model| model.key.as_ref());
+    let apps = settings.secrets.values().flat_map(|named| named.values());
+    for reference in models.chain(&settings.redis.password).chain(remote).chain(apps) {
+        known.resolve(reference);
+    }
+    let collector = settings.telemetry.exported(environment).map(|exported| exported.headers).unwrap_or_default();
+    for value in collector.values() {
+        redactor.learn(value);
+    }
 }

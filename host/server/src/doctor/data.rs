@@ -3,6 +3,7 @@
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use nexus_core::MasterKey;
+use nexus_signals::Redactor;
 use rustix::fs::{Access, access, statvfs};
 
 use super::Finding;
@@ -94,10 +95,14 @@ fn judge(path: &Path, mode: u32, free: Option<u64>, taken: bool) -> Finding {
 }
 
 /// The master key, if there is one, and what is to be said of it.
-pub(super) fn master_key(settings: &Settings, environment: &Environment) -> (Option<MasterKey>, Finding) {
+pub(super) fn master_key(
+    settings: &Settings,
+    environment: &Environment,
+    redactor: &Redactor,
+) -> (Option<MasterKey>, Finding) {
     const CHECK: &str = "master key";
     let configured = environment.get("NEXUS_MASTER_KEY");
-    match known_master_key(&settings.data_dir, configured) {
+    match known_master_key(&settings.data_dir, configured, redactor) {
         Ok(None) => (None, Finding::ok(CHECK, "none yet; the first start makes one")),
         Ok(key) => {
             let file = settings.data_dir.join(MASTER_KEY_FILE).display().to_string();

@@ -14,6 +14,8 @@ mod store;
 
 use std::{sync::Arc, time::Duration};
 
+use nexus_signals::Redactor;
+
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::finding::{Finding, Outcome};
@@ -33,6 +35,8 @@ pub(crate) struct Examination {
     /// Where the settings come from.
     pub(crate) sources: Sources,
     pub(crate) environment: Environment,
+    /// Learns each secret that is opened.
+    pub(crate) redactor: Redactor,
     /// Whether models are asked something, which may cost money.
     pub(crate) live: bool,
     /// How long each look at a network may take.
@@ -83,24 +87,24 @@ impl Examination {
     /// Looks at what belongs to this host: keys, store, definitions, secrets, and what can only be asked with them.
     /// The data directory is let go of as soon as the store has been read, so that a server can start.
     async fn own(&self, settings: &Settings, hold: Hold, tasks: &(TaskTracker, CancellationToken)) -> Vec<Finding> {
-        let (master, sealed) = data::master_key(settings, &self.environment);
-        let (opened, stored) = store::look(settings, &hold, &self.environment, tasks).await;
+        let (master, sealed) = data::master_key(settings, &self.environment, &self.redactor);
+        let of_operator = AllSecrets::of_operator(&settings.secrets_dir, &self.environment, &self.redactor);
+        let (opened, stored) = store::look(settings, &hold, &of_operator, tasks).await;
         let (vault, vaulted) = store::vault(opened.as_ref(), master.as_ref()).await;
         let closed = store::close(opened).await;
         drop(hold);
         let (definitions, defined) = definitions::look(settings).await;
-        let of_operator = AllSecrets::of_operator(&settings.secrets_dir, &self.environment);
-        let all = Arc::new(match &vault {
+        let all = match &vault {
             Some(vault) => of_operator.behind(Arc::clone(vault) as _),
             None => of_operator,
-        });
+        };
         let mut findings = vec![sealed];
         findings.extend(stored.into_iter().chain(vaulted).chain(closed).chain(defined));
-        let known = secrets::Known { environment: &self.environment, all: &all, has_store: vault.is_some() };
+        let known = secrets::Known { all: &all, has_store: vault.is_some() };
         findings.extend(secrets::look(settings, &definitions.apps, &known));
         findings.extend(definitions::remote(settings, &definitions, &known, self.patience).await);
         if self.live {
-            findings.extend(models::ask(settings, self.environment.clone(), all, self.patience * LIVE).await);
+            findings.extend(models::ask(settings, all, self.patience * LIVE).await);
         }
         findings
     }

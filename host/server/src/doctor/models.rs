@@ -6,7 +6,7 @@ use futures::future::join_all;
 use nexus_llm::{KeyReference, LanguageModels, ModelSettings, Probe};
 
 use super::{Finding, network::Web};
-use crate::{environment::Environment, model_keys::resolve, secrets::AllSecrets, settings::Settings};
+use crate::{secrets::AllSecrets, settings::Settings};
 
 /// Asks every endpoint for an answer of any kind, without a key and without cost.
 pub(super) async fn reach(settings: &Settings, web: &Web) -> Vec<Finding> {
@@ -36,13 +36,8 @@ async fn reach_one(alias: &str, model: &ModelSettings, web: &Web) -> Finding {
 }
 
 /// Asks every model one tiny question, which may cost money.
-pub(super) async fn ask(
-    settings: &Settings,
-    environment: Environment,
-    secrets: Arc<AllSecrets>,
-    patience: Duration,
-) -> Vec<Finding> {
-    let keys = Arc::new(move |reference: &KeyReference| resolve(reference, &environment, &secrets));
+pub(super) async fn ask(settings: &Settings, secrets: AllSecrets, patience: Duration) -> Vec<Finding> {
+    let keys = Arc::new(move |reference: &KeyReference| secrets.resolve(reference));
     let models = match LanguageModels::new(settings.models.clone(), keys) {
         Ok(models) => models,
         Err(error) => return vec![Finding::fail("models", error.to_string(), "correct `models`")],

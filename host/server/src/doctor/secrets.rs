@@ -5,13 +5,12 @@ use nexus_model::{App, SecretName, SecretOwner, TriggerOn};
 use secrecy::SecretString;
 
 use super::Finding;
-use crate::{environment::Environment, model_keys::resolve, secrets::AllSecrets, settings::Settings};
+use crate::{secrets::AllSecrets, settings::Settings};
 
 const CHECK: &str = "secrets";
 
 /// Where secrets are looked up.
 pub(super) struct Known<'a> {
-    pub(super) environment: &'a Environment,
     pub(super) all: &'a AllSecrets,
     /// Whether the secrets of the store are among them.
     pub(super) has_store: bool,
@@ -19,7 +18,7 @@ pub(super) struct Known<'a> {
 
 impl Known<'_> {
     pub(super) fn resolve(&self, reference: &KeyReference) -> Option<SecretString> {
-        resolve(reference, self.environment, self.all)
+        self.all.resolve(reference)
     }
 
     /// What is to be said of a secret that was not found.

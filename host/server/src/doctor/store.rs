@@ -8,8 +8,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Finding, data::Hold};
 use crate::{
-    environment::Environment,
     runtime_store::{EMBEDDED_FILE, OpenStore, redis},
+    secrets::AllSecrets,
     settings::{Settings, StoreSettings},
     start_error::StartError,
 };
@@ -20,17 +20,17 @@ const CHECK: &str = "store";
 pub(super) async fn look(
     settings: &Settings,
     hold: &Hold,
-    environment: &Environment,
+    secrets: &AllSecrets,
     (tasks, cancel): &(TaskTracker, CancellationToken),
 ) -> (Option<OpenStore>, Vec<Finding>) {
     let opened = match (&settings.store, hold) {
         (StoreSettings::Redis(address), _) => {
-            let opened = redis(settings, address, environment, (tasks, cancel)).await;
+            let opened = redis(settings, address, secrets, (tasks, cancel)).await;
             opened.map(|store| OpenStore::Redis(Arc::new(store)))
         }
         (_, Hold::Server) => return (None, vec![Finding::ok(CHECK, "embedded; the running server has it open")]),
         (_, Hold::Us(data)) if data.join(EMBEDDED_FILE).exists() => {
-            OpenStore::open(settings, data, environment, (tasks, cancel)).await
+            OpenStore::open(settings, data, secrets, (tasks, cancel)).await
         }
         _ => return (None, vec![Finding::ok(CHECK, "embedded; nothing is there yet, the first start makes it")]),
     };

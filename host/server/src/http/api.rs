@@ -12,7 +12,7 @@ use axum::{
 };
 use nexus_core::{Core, Denial, Principal, RateExceeded, RateState, Scope, Target, presented_key_id};
 use nexus_model::{AppName, Author};
-use nexus_signals::{InFlight, LogBook, MetricCollector, Redactor, Refusal};
+use nexus_signals::{InFlight, LogBook, MetricCollector, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,8 @@ use crate::{secrets::AllSecrets, settings::LimitSettings};
 
 /// The longest path that is written to the audit log, in characters.
 const MAX_PATH: usize = 150;
+/// Bytes of it that are searched for secrets.
+const LOOKED_AT: usize = 1 << 10;
 
 /// Who is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +131,10 @@ impl Api {
         let unauthorized = status == StatusCode::UNAUTHORIZED;
         self.metrics.host().record_refused(if unauthorized { Refusal::Unauthorized } else { Refusal::Forbidden });
         let key_id = asked.key.as_ref().and_then(presented).and_then(presented_key_id).map(str::to_owned);
-        let path: String = asked.uri.path().chars().take(MAX_PATH).collect();
-        let request = format!("{} {}", asked.method, Redactor::default().redact(&path));
+        // More is looked at than is kept, so that no half of a secret is left; not all, for this comes from anybody.
+        let path = asked.uri.path();
+        let path = self.secrets.redactor().redact(&path[..path.floor_char_boundary(LOOKED_AT)]);
+        let request = format!("{} {}", asked.method, path.chars().take(MAX_PATH).collect::<String>());
         self.core.audit_log.deny(Denial { status: status.as_u16(), key_id, request });
     }
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use nexus_core::Scope;
 use nexus_model::{SecretName, SecretOwner};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -110,6 +110,7 @@ pub(crate) async fn set(
     let parsed = serde_json::from_slice::<SecretBody>(&bytes);
     let body = parsed.map_err(|_| error::invalid_json("a body as `{\"value\": \"…\"}` is expected"))?;
     let value = SecretString::from(body.value);
+    api.secrets.redactor().learn(value.expose_secret());
     let set = async { Ok::<_, Problem>(api.core.vault.set(&owner, &name, &value).await?) };
     api.core.audit_log.change(caller.principal(), "secret.set", target(&owner, &name), json!({}), set).await?;
     tracing::info!(secret = target(&owner, &name), by = caller.key_id(), "a secret was set");

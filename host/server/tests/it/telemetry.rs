@@ -10,7 +10,9 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use nexus_model::SPANS;
-use nexus_signals::{HostMetrics, LoggingService, LoggingSettings, MetricCollector, Telemetry, TelemetrySettings};
+use nexus_signals::{
+    HostMetrics, LoggingService, LoggingSettings, MetricCollector, Redactor, Telemetry, TelemetrySettings,
+};
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -327,7 +329,7 @@ fn what_has_no_room_is_counted_and_nothing_else_is_lost() {
     let metrics: Arc<HostMetrics> = Arc::default();
     let (sample, service, metrics_every) = (1.0, "desk".to_owned(), Duration::from_mins(1));
     let settings = TelemetrySettings { endpoint, headers: BTreeMap::new(), sample, service, metrics_every };
-    let telemetry = Telemetry::new(settings, runtime.handle().clone(), &metrics).unwrap();
+    let telemetry = Telemetry::new(settings, runtime.handle().clone(), &metrics, Redactor::default()).unwrap();
     let logging = LoggingSettings { telemetry: Some(telemetry.clone()), ..LoggingSettings::default() };
     let subscriber = LoggingService::new(logging).unwrap().subscriber(std::io::sink);
     tracing::subscriber::with_default(subscriber, || {

@@ -12,8 +12,9 @@ use crate::Redactor;
 const MAX_MESSAGE: usize = 8 << 10;
 /// The longest value of a field that is kept, in bytes.
 const MAX_VALUE: usize = 2 << 10;
-/// Text beyond this is not even searched for secrets, and never shown.
-const MAX_LOOKED_AT: usize = 64 << 10;
+/// Text beyond this is not even searched for secrets, and never shown. A secret has 64 KiB at the most: one that begins in
+/// what is kept is seen as a whole.
+const MAX_LOOKED_AT: usize = MAX_MESSAGE + (64 << 10);
 /// Fields of one record that are kept.
 const MAX_FIELDS: usize = 32;
 

@@ -1,5 +1,6 @@
 //! Traces, metrics and logs for a collector, by OTLP over HTTP (protobuf).
 
+mod clean;
 mod courier;
 mod logs;
 mod metrics;
@@ -22,10 +23,11 @@ use uuid::Uuid;
 
 pub(crate) use logs::LogExport;
 
+use clean::Clean;
 use courier::Courier;
 use queue::{CAPACITY, Entrance, Exit, Places};
 
-use crate::{HostMetrics, operation::Dropped};
+use crate::{HostMetrics, Redactor, operation::Dropped};
 
 /// The longest that the last batches may take at the end.
 const LAST_BATCHES: Duration = Duration::from_secs(3);
@@ -80,6 +82,7 @@ impl Telemetry {
         settings: TelemetrySettings,
         runtime: Handle,
         metrics: &Arc<HostMetrics>,
+        redactor: Redactor,
     ) -> Result<Self, TelemetryError> {
         let base = settings.endpoint.trim_end_matches('/').to_owned();
         let courier = Courier::new(&base, &settings.headers, runtime, Arc::clone(metrics));
@@ -108,7 +111,7 @@ impl Telemetry {
         let tracer = SdkTracerProvider::builder()
             .with_resource(resource.clone())
             .with_sampler(sampler)
-            .with_span_processor(waiting_spans(spans, metrics))
+            .with_span_processor(waiting_spans(Clean { redactor, exporter: spans }, metrics))
             .build();
         let logger = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
@@ -148,7 +151,7 @@ impl Telemetry {
     }
 }
 
-fn waiting_spans(exporter: SpanExporter, metrics: &Arc<HostMetrics>) -> Entrance<BatchSpanProcessor> {
+fn waiting_spans(exporter: Clean<SpanExporter>, metrics: &Arc<HostMetrics>) -> Entrance<BatchSpanProcessor> {
     let places = Places::new(Dropped::Spans, Arc::clone(metrics));
     let config = sdk_trace::BatchConfigBuilder::default().with_max_queue_size(CAPACITY).build();
     let exit = Exit { places: places.clone(), exporter };
