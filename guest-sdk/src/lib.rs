@@ -1,4 +1,6 @@
-//! What the author of a hand-written operation depends on.
+//! What the author of a component for Nexus depends on: a crate that is a `cdylib`, built for `wasm32-wasip2`.
+//!
+//! # Operations
 //!
 //! An operation is one function of its input. It answers, or it abstains and the model answers instead:
 //!
@@ -26,17 +28,25 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate that holds it is a `cdylib`, built for `wasm32-wasip2`. What it reads and writes is the JSON that the
-//! operation's schemas describe: whatever serde derives has to agree with them.
+//! What it reads and writes is the JSON that the operation's schemas describe: whatever serde derives has to agree with
+//! them.
+//!
+//! # Plugins
+//!
+//! A plugin is any component; the functions that it exports are tools. [`plugin!`] makes Rust of the WIT that says what they
+//! are: see there.
 
 mod answer;
 
 pub mod bindings;
+mod plugin;
 
 use std::borrow::Cow;
 
 #[doc(hidden)]
 pub use answer::answer;
+#[doc(hidden)]
+pub use wit_bindgen;
 
 /// The operation will not answer this input. The host asks the model instead, within the same request.
 ///
