@@ -26,9 +26,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 
 fn guests(workspace: &Workspace) -> Result<Command> {
     let mut clippy = plugins::cargo(workspace, "clippy")?;
-    clippy.args(["--package", "nexus-guest", "--package", "order-total", "--package", "jit-runner"]);
-    clippy.args(["--package", "fixture-folder", "--package", "fixture-host"]);
-    clippy.args(["--package", "fixture-http", "--package", "fixture-state"]);
+    for package in plugins::packages() {
+        clippy.args(["--package", package]);
+    }
     Ok(clippy)
 }
 

@@ -10,23 +10,32 @@ use crate::{
     workspace::{Workspace, run as run_command},
 };
 
-/// A component: its crate, and where its file goes.
+/// A component: its crate, where its file goes, and the WIT that describes its tools, if it has any.
 struct Plugin {
     package: &'static str,
     places: &'static [&'static str],
+    wit: Option<&'static str>,
 }
 
-const PLUGINS: [Plugin; 6] = [
-    Plugin { package: "jit-runner", places: &["plugins/dist/jit-runner.wasm"] },
+const PLUGINS: [Plugin; 8] = [
+    Plugin { package: "data", places: &["plugins/dist/data.wasm"], wit: Some("plugins/data/wit/data.wit") },
+    Plugin { package: "fetch", places: &["plugins/dist/fetch.wasm"], wit: Some("plugins/fetch/wit/fetch.wit") },
+    Plugin { package: "jit-runner", places: &["plugins/dist/jit-runner.wasm"], wit: None },
     Plugin {
         package: "order-total",
         places: &["plugins/dist/order-total.wasm", "apps/pricing/plugins/order-total.wasm"],
+        wit: None,
     },
-    Plugin { package: "fixture-folder", places: &["tests/fixtures/dist/folder.wasm"] },
-    Plugin { package: "fixture-host", places: &["tests/fixtures/dist/host.wasm"] },
-    Plugin { package: "fixture-http", places: &["tests/fixtures/dist/http.wasm"] },
-    Plugin { package: "fixture-state", places: &["tests/fixtures/dist/state.wasm"] },
+    Plugin { package: "fixture-folder", places: &["tests/fixtures/dist/folder.wasm"], wit: None },
+    Plugin { package: "fixture-host", places: &["tests/fixtures/dist/host.wasm"], wit: None },
+    Plugin { package: "fixture-http", places: &["tests/fixtures/dist/http.wasm"], wit: None },
+    Plugin { package: "fixture-state", places: &["tests/fixtures/dist/state.wasm"], wit: None },
 ];
+
+/// What is built for WebAssembly only: the components, and what they have in common.
+pub(crate) fn packages() -> impl Iterator<Item = &'static str> {
+    std::iter::once("nexus-guest").chain(PLUGINS.iter().map(|plugin| plugin.package))
+}
 
 /// Builds the components and puts them where the host's crates and the applications look for them.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -42,6 +51,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         for place in plugin.places {
             place_at(&component, &workspace.root.join(place))?;
         }
+        if let Some(wit) = plugin.wit {
+            let place = workspace.root.join("plugins/dist").join(plugin.package).with_extension("wit");
+            place_at(&workspace.root.join(wit), &place)?;
+        }
     }
     Ok(())
 }
@@ -56,9 +69,9 @@ pub(crate) fn cargo(workspace: &Workspace, task: &str) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Copies a component where it differs: crates that embed it are not built again for nothing.
-fn place_at(component: &Path, place: &Path) -> Result<()> {
-    let bytes = fs::read(component).with_context(|| format!("{} cannot be read", component.display()))?;
+/// Copies a file where it differs: crates that embed it are not built again for nothing.
+fn place_at(file: &Path, place: &Path) -> Result<()> {
+    let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     if fs::read(place).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
