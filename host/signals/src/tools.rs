@@ -75,7 +75,9 @@ impl ToolCalls {
             durations.push((labels, Buckets::of(&counts)));
         };
         for (app, tools) in self.apps.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            tools.iter().for_each(|(tool, metrics)| tell(app, tool, metrics));
+            for (tool, metrics) in tools {
+                tell(app, tool, metrics);
+            }
         }
         if self.others.latency.counts().total() > 0 {
             tell("other", "other", &self.others);

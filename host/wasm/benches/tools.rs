@@ -18,6 +18,7 @@ use wasmtime::{
     component::{Component, ComponentType, InstancePre, Lift, Linker, Lower},
 };
 
+#[expect(dead_code, reason = "tests need more of it")]
 #[path = "../tests/it/services.rs"]
 mod services;
 
@@ -117,7 +118,7 @@ fn tools(criterion: &mut Criterion) {
     group.bench_function("typed", |bencher| {
         bencher.to_async(&runtime).iter(async || black_box(typed.call(order()).await));
     });
-    let (arguments, services) = (json(), Arc::new(services::Nothing::default()));
+    let (arguments, services) = (json(), Arc::new(services::Desk::default()));
     group.bench_function("json", |bencher| {
         bencher
             .to_async(&runtime)

@@ -6,6 +6,7 @@
 
 #[path = "it/guests.rs"]
 mod guests;
+#[expect(dead_code, reason = "the other test needs more of it")]
 #[path = "it/services.rs"]
 mod services;
 #[expect(dead_code, reason = "the other test needs more of it")]
@@ -28,7 +29,7 @@ use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use self::{
-    services::Nothing,
+    services::Desk,
     support::{PATIENCE, config, host_with},
 };
 
@@ -83,7 +84,7 @@ async fn call(
     arguments: &Value,
     deadline: Duration,
 ) -> Result<ToolOutcome, ToolFault> {
-    plugin.call(tool, arguments, Arc::new(Nothing::default()), deadline).await
+    plugin.call(tool, arguments, Arc::new(Desk::default()), deadline).await
 }
 
 /// How far past their deadlines calls ended, in microseconds.

@@ -1,6 +1,6 @@
 //! Adding, changing and removing plugins: one commit each, of the component and of its lines in `app.yaml`.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use nexus_definitions::{AppOutline, EditError, remove_plugin, set_plugin};
 use nexus_model::{FileTree, Grants, Plugin, PluginName, Snapshot, sha256_hex};
@@ -115,7 +115,10 @@ fn place(current: &Snapshot, name: &PluginName, change: &PluginChange) -> Result
     });
     let digest = sha256_hex(&change.component);
     let mut files = current.files.clone();
-    let path = match written.as_ref().filter(|old| old.path.ends_with(".wasm")) {
+    let path = match written
+        .as_ref()
+        .filter(|old| Path::new(&old.path).extension().is_some_and(|extension| extension == "wasm"))
+    {
         Some(old) if !outline.is_used_beside(&old.path, name) => old.path.clone(),
         _ => new_path(&outline, name, &digest),
     };

@@ -43,24 +43,24 @@ impl CallServices {
         Self { manager, running, entry }
     }
 
-    fn granted_access(&self, what: &str, granted: Option<Access>, needed: Access) -> Result<(), ServiceError> {
-        let enough = granted.is_some_and(|granted| granted >= needed);
-        let word = if needed == Access::Read { "read" } else { "read-write" };
-        if enough { Ok(()) } else { Err(ServiceError::Denied(format!("`{what}: {word}`"))) }
-    }
-
     /// A key of the application's state, if the bucket may be used this way.
     fn key(&self, bucket: &str, key: &str, needed: Access) -> Result<Key, ServiceError> {
-        self.granted_access("state", self.entry.plugin.grants.state, needed)?;
+        granted_access("state", self.entry.plugin.grants.state, needed)?;
         Ok(Key::of_state(self.app(), format!("{}{key}", below(bucket)?)))
     }
+}
 
-    fn matching(&self, what: &str, patterns: &[String], name: &str) -> Result<(), ServiceError> {
-        if patterns.iter().any(|pattern| matches(pattern, name)) {
-            return Ok(());
-        }
-        Err(ServiceError::Denied(format!("`{}` in `grants.{what}`", short(name))))
+fn granted_access(what: &str, granted: Option<Access>, needed: Access) -> Result<(), ServiceError> {
+    let enough = granted.is_some_and(|granted| granted >= needed);
+    let word = if needed == Access::Read { "read" } else { "read-write" };
+    if enough { Ok(()) } else { Err(ServiceError::Denied(format!("`{what}: {word}`"))) }
+}
+
+fn matching(what: &str, patterns: &[String], name: &str) -> Result<(), ServiceError> {
+    if patterns.iter().any(|pattern| matches(pattern, name)) {
+        return Ok(());
     }
+    Err(ServiceError::Denied(format!("`{}` in `grants.{what}`", short(name))))
 }
 
 /// What the keys of a bucket begin with.
@@ -90,7 +90,7 @@ impl GuestServices for CallServices {
     }
 
     async fn folder(&self) -> Result<PathBuf, ServiceError> {
-        self.granted_access("folder", self.entry.plugin.grants.folder, Access::Read)?;
+        granted_access("folder", self.entry.plugin.grants.folder, Access::Read)?;
         let folder = folder_of(&self.manager.parts.folders, self.app());
         let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).await;
         made.map(|()| folder.clone()).map_err(|error| {
@@ -171,7 +171,7 @@ impl GuestServices for CallServices {
     }
 
     async fn call_tool(&self, tool: &str, arguments: Value) -> Result<Result<Value, Value>, ServiceError> {
-        self.matching("tools", &self.entry.plugin.grants.tools, tool)?;
+        matching("tools", &self.entry.plugin.grants.tools, tool)?;
         if self.running.depth >= MAX_DEPTH {
             return Err(ServiceError::Limit(format!("tools have called each other {MAX_DEPTH} deep")));
         }
@@ -184,7 +184,7 @@ impl GuestServices for CallServices {
     }
 
     async fn publish(&self, kind: &str, subject: Option<&str>, data: Value) -> Result<String, ServiceError> {
-        self.matching("events", &self.entry.plugin.grants.events, kind)?;
+        matching("events", &self.entry.plugin.grants.events, kind)?;
         let (app, plugin) = (self.app(), &self.entry.plugin.name);
         let made = CloudEvent::now(kind, format!("/v1/apps/{app}/plugins/{plugin}"), "", Value::Null);
         let mut event = json!({

@@ -1,6 +1,7 @@
 //! Plugins and their tools, on twins.
 
 use std::{
+    fmt::Write as _,
     os::unix::fs::PermissionsExt,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -26,7 +27,7 @@ fn plugins(plugins: &[(&str, &Arc<[u8]>, &str)]) -> FileTree {
     let mut tree = FileTree::new();
     for (name, component, rest) in plugins {
         let rest = if rest.is_empty() { String::new() } else { format!(", {rest}") };
-        app += &format!("    {name}: {{ component: plugins/{name}.wasm{rest} }}\n");
+        writeln!(app, "    {name}: {{ component: plugins/{name}.wasm{rest} }}").unwrap();
         tree.insert(format!("plugins/{name}.wasm"), Arc::clone(component));
     }
     tree.insert("app.yaml".to_owned(), files::bytes(&app));
@@ -138,32 +139,32 @@ async fn all_that_is_not_granted_is_told_with_what_would_grant_it() {
         ("wasi:keyvalue/store@0.2.0", "state: read"),
         ("nexus:host/tools@1.0.0", "tools: [\"orders.*\"]"),
     ];
-    let needy = component("1", &["echo"], &needs);
+    let asking = component("1", &["echo"], &needs);
     let bench = bench(plugins(&[("p", &component("1", &ALL, &[]), "")])).await;
-    let faulty = plugins(&[("p", &needy, "grants: { state: read }"), ("q", &needy, "")]);
-    let Err(ImportError::Faults(faults)) = bench.try_import(faulty).await else { panic!("no faults") };
-    let faults = &faults[&bench.operation.app];
-    assert_eq!(faults.len(), 2, "{faults:#?}");
-    assert!(faults.iter().all(|fault| fault.code == FaultCode::MissingGrant && fault.file == "app.yaml"));
-    assert_eq!((faults[0].line, faults[1].line), (7, 8));
+    let two = plugins(&[("p", &asking, "grants: { state: read }"), ("q", &asking, "")]);
+    let Err(ImportError::Faults(told)) = bench.try_import(two).await else { panic!("no faults") };
+    let told = &told[&bench.operation.app];
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told.iter().all(|fault| fault.code == FaultCode::MissingGrant && fault.file == "app.yaml"));
+    assert_eq!((told[0].line, told[1].line), (7, 8));
     let expected = "these lines below its `grants`, or fewer imports:\n  http:\n    - https://api.example.com\n  \
                     tools: [\"orders.*\"]";
-    assert_eq!(faults[0].expected, expected);
-    assert!(faults[1].expected.contains("state: read"), "{}", faults[1].expected);
+    assert_eq!(told[0].expected, expected);
+    assert!(told[1].expected.contains("state: read"), "{}", told[1].expected);
 
     let mut broken = plugins(&[("p", &files::bytes("\0asm\u{d}\0\u{1}\0{"), "")]);
-    let Err(ImportError::Faults(faults)) = bench.try_import(broken.clone()).await else { panic!("no faults") };
-    assert_eq!(faults[&bench.operation.app][0].path, "/spec/plugins/p/component");
+    let Err(ImportError::Faults(told)) = bench.try_import(broken.clone()).await else { panic!("no faults") };
+    assert_eq!(told[&bench.operation.app][0].path, "/spec/plugins/p/component");
     broken.insert("plugins/p.wasm".to_owned(), component("1", &["echo"], &[]));
     let wrong = format!("digest: \"sha256:{}\"", sha256_hex("else"));
     let app = String::from_utf8(broken["app.yaml"].to_vec()).unwrap();
     let app = app.replace("p.wasm", &format!("p.wasm, {wrong}, grants: {{ tools: [p.ech] }}"));
     broken.insert("app.yaml".to_owned(), files::bytes(&app));
-    let Err(ImportError::Faults(faults)) = bench.try_import(broken.clone()).await else { panic!("no faults") };
-    assert_eq!(faults[&bench.operation.app][0].code, FaultCode::WrongDigest);
+    let Err(ImportError::Faults(told)) = bench.try_import(broken.clone()).await else { panic!("no faults") };
+    assert_eq!(told[&bench.operation.app][0].code, FaultCode::WrongDigest);
     broken.insert("app.yaml".to_owned(), files::bytes(&app.replace(&format!("{wrong}, "), "")));
-    let Err(ImportError::Faults(faults)) = bench.try_import(broken).await else { panic!("no faults") };
-    let fault = &faults[&bench.operation.app][0];
+    let Err(ImportError::Faults(told)) = bench.try_import(broken).await else { panic!("no faults") };
+    let fault = &told[&bench.operation.app][0];
     assert_eq!((fault.code, fault.nearest.as_deref()), (FaultCode::UnknownTool, Some("p.echo")));
     assert_eq!(call(&bench, "p.version", &json!({})).await.unwrap(), "1", "what served goes on");
     bench.stop().await;

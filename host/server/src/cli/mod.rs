@@ -32,6 +32,7 @@ mod templates;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
+use nexus_signals::Redactor;
 
 use self::{
     args::{Cli, Command},
@@ -52,7 +53,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         }
     };
     let output = Output::new(cli.json, &environment);
-    match dispatch(cli.command, output, environment) {
+    // Until a server is started, which makes records of panics: what a command opened is not to be in one either.
+    let redactor = Redactor::default();
+    nexus_signals::show_panics(redactor.clone());
+    match dispatch(cli.command, output, environment, redactor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.show(output);
@@ -61,10 +65,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
     }
 }
 
-fn dispatch(command: Command, output: Output, environment: Environment) -> Result<(), Failure> {
+fn dispatch(command: Command, output: Output, environment: Environment, redactor: Redactor) -> Result<(), Failure> {
     match command {
         Command::Check(check) => check::run(&check, output, &environment),
-        Command::Serve(serve) => serve::run(&serve, output, environment),
+        Command::Serve(serve) => serve::run(&serve, output, environment, redactor),
         Command::New(new) => templates::new(&new, output),
         Command::Templates { name } => templates::list(name.as_deref(), output),
         Command::Completions { shell } => {
@@ -73,13 +77,13 @@ fn dispatch(command: Command, output: Output, environment: Environment) -> Resul
         }
         Command::Doctor(doctor) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-            let ended = runtime.block_on(doctor::run(&doctor, output, environment));
+            let ended = runtime.block_on(doctor::run(&doctor, output, environment, redactor));
             // What hangs longer than it was given is not waited for.
             runtime.shutdown_background();
             ended
         }
-        Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment)),
-        Command::Record(record) => current_thread()?.block_on(record::run(&record, output, environment)),
+        Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment, &redactor)),
+        Command::Record(record) => current_thread()?.block_on(record::run(&record, output, &environment, &redactor)),
         command => current_thread()?.block_on(ask(command, output)),
     }
 }

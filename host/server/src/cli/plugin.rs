@@ -25,36 +25,36 @@ pub(super) async fn run(command: &Plugin, output: Output) -> Result<(), Failure>
         Plugin::List { app, connection } => {
             let list: PluginList = Client::new(connection)?.get(&format!("/v1/apps/{}/plugins", segment(app))).await?;
             if output.json {
-                output.value(&list)
+                output.value(&list);
             } else {
-                show::list(&list, output)
+                show::list(&list, output);
             }
             Ok(())
         }
         Plugin::Inspect { what, app: Some(app), connection } => {
             let plugin: PluginView = Client::new(connection)?.get(&path(app, what)).await?;
             if output.json {
-                output.value(&plugin)
+                output.value(&plugin);
             } else {
-                show::plugin(&plugin, output)
+                show::plugin(&plugin, output);
             }
             Ok(())
         }
         Plugin::Inspect { what, app: None, connection } => {
             let found = inspected(&Client::new(connection)?, read(what)?).await?;
             if output.json {
-                output.value(&found)
+                output.value(&found);
             } else {
-                show::inspected(&found, output)
+                show::inspected(&found, output);
             }
             Ok(())
         }
         Plugin::Grants { component, connection } => {
             let found = inspected(&Client::new(connection)?, read(component)?).await?;
             if output.json {
-                output.value(&found.needs)
+                output.value(&found.needs);
             } else {
-                output.piece(&show::grants(&found))
+                output.piece(&show::grants(&found));
             }
             Ok(())
         }

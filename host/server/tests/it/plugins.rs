@@ -122,7 +122,7 @@ async fn what_is_not_granted_is_told_and_more_is_never_granted_unseen() {
     let more = granted(r#"{"logging":true,"clocks":true,"state":"read"}"#);
     let widened = problem(put(&host, &more, component(4, CONFIG), anything).await, 409, "grants_widened").await;
     assert_eq!(widened["widened"], json!(["state: read", "clocks: true"]));
-    assert!(widened["wit_diff"].as_str().unwrap().contains("+"), "{widened}");
+    assert!(widened["wit_diff"].as_str().unwrap().contains('+'), "{widened}");
     assert_eq!(times(&host, 1).await, 3, "nothing was changed");
     let accepted = format!("{more}&accept=widened");
     ok(put(&host, &accepted, component(4, LOGGING), anything).await, 200).await;

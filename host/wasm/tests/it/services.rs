@@ -17,7 +17,7 @@ const PAGE: usize = 3;
 /// What the components of a test ask, and what they are told.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    app: AppName,
+    pub(crate) app: AppName,
     pub(crate) state: Mutex<BTreeMap<(String, String), Vec<u8>>>,
     pub(crate) log: Mutex<Vec<(GuestLevel, String, String)>>,
     pub(crate) secrets: HashMap<&'static str, &'static str>,

@@ -20,7 +20,7 @@ pub(super) fn given(problem: &Problem, output: Output) -> bool {
 }
 
 fn shown(more: &ProblemMore) -> String {
-    let grants: String = more.widened.iter().map(|line| format!("\n  + {line}")).collect();
+    let grants = more.widened.iter().fold(String::new(), |grants, line| grants + "\n  + " + line);
     let wit = more.wit_diff.as_ref().map(|diff| format!("\nIts world changes:\n{diff}")).unwrap_or_default();
     format!("The plugin would be granted more than it was:{grants}{wit}")
 }

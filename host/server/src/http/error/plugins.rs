@@ -73,6 +73,7 @@ impl From<LoadError> for Problem {
             LoadError::ForeignImports(_) => refused("foreign_imports")
                 .hint("`nexus plugin grants FILE` says what a component imports and what would grant it"),
             LoadError::NotGranted(_) => refused("not_granted"),
+            LoadError::Grant(_) => refused("invalid_grant"),
             LoadError::MissingExport(_) | LoadError::NoTools(_) => refused("no_tools"),
             LoadError::Compile(_) => refused("component_not_compiled"),
             LoadError::Host(_) => {
