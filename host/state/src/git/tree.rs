@@ -1,6 +1,10 @@
 //! Files to Git trees and back.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path},
+    sync::Arc,
+};
 
 use git2::{FileMode, ObjectType, Oid, Repository, Tree, TreeEntry, build::TreeUpdateBuilder};
 use nexus_model::{CommitError, DefinitionError, FileTree};
@@ -69,8 +73,13 @@ pub(super) fn read(repository: &Repository, tree: Oid) -> Result<FileTree, Defin
 
 /// Reads one file below a tree, within the bounds of an application.
 pub(super) fn read_file(repository: &Repository, tree: Oid, path: &str) -> Result<Option<Arc<[u8]>>, DefinitionError> {
+    let path_in_tree = Path::new(path);
+    // libgit2 takes other paths for mistakes of its caller.
+    if path.is_empty() || !path_in_tree.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(None);
+    }
     let tree = repository.find_tree(tree).map_err(step("read a folder"))?;
-    let Some(entry) = optional(tree.get_path(Path::new(path))).map_err(step("find a file"))? else { return Ok(None) };
+    let Some(entry) = optional(tree.get_path(path_in_tree)).map_err(step("find a file"))? else { return Ok(None) };
     if entry.kind() != Some(ObjectType::Blob) || entry.filemode() == i32::from(FileMode::Link) {
         return Ok(None);
     }
