@@ -9,11 +9,13 @@ from pathlib import Path
 import schemathesis
 from hypothesis import strategies
 
+schemathesis.serializer.alias("application/wasm", "application/octet-stream")
+
 APPS = Path(__file__).parents[2] / "apps"
 # The key that the run itself uses, and the applications that it needs to its end.
 KEY_ID = os.environ["NEXUS_KEY_ID"]
 NEEDED = {"order-desk", "headline-desk", "pricing"}
-CHANGES = {"put_app", "delete_app", "restore_app", "deactivate_app", "put_file", "delete_file"}
+CHANGES = {"put_app", "delete_app", "restore_app", "deactivate_app", "put_file", "delete_file", "put_plugin", "delete_plugin"}
 # An application that is made, changed and removed.
 SPARE = "spare"
 
