@@ -4,6 +4,7 @@ mod diff;
 mod entry;
 mod history;
 mod import;
+mod known;
 mod lifecycle;
 mod load;
 mod plugin_views;
@@ -26,7 +27,7 @@ use nexus_signals::{EventBus, MetricCollector};
 use tokio::sync::{Notify, Semaphore};
 
 use self::{
-    plugins::KnownFacts,
+    known::KnownFacts,
     remote::Attached,
     served::{Applications, Served},
 };

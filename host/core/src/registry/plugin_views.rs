@@ -1,10 +1,8 @@
 //! What the doors show of plugins.
 
-use std::sync::Arc;
-
 use nexus_model::{Plugin, PluginFacts, PluginName};
 
-use super::ApplicationRegistry;
+use super::{ApplicationRegistry, PluginEntry};
 
 /// A plugin that serves.
 #[derive(Debug, Clone)]
@@ -12,7 +10,7 @@ pub struct PluginDetail {
     /// As `app.yaml` has it.
     pub plugin: Plugin,
     /// What its component is.
-    pub facts: Arc<PluginFacts>,
+    pub facts: PluginFacts,
 }
 
 impl ApplicationRegistry {
@@ -23,17 +21,16 @@ impl ApplicationRegistry {
             return None;
         }
         let entries = serving.iter().flat_map(|application| application.plugins.values());
-        let detail = |entry: &Arc<super::PluginEntry>| PluginDetail {
-            plugin: entry.plugin.clone(),
-            facts: Arc::clone(&entry.facts),
-        };
-        Some(entries.map(detail).collect())
+        Some(entries.map(|entry| detail(entry)).collect())
     }
 
     /// One of them.
     pub fn plugin(&self, app: &str, name: &PluginName) -> Option<PluginDetail> {
         let application = self.application(app)?;
-        let entry = application.plugins.get(name)?;
-        Some(PluginDetail { plugin: entry.plugin.clone(), facts: Arc::clone(&entry.facts) })
+        application.plugins.get(name).map(|entry| detail(entry))
     }
+}
+
+fn detail(entry: &PluginEntry) -> PluginDetail {
+    PluginDetail { plugin: entry.plugin.clone(), facts: entry.known.facts() }
 }

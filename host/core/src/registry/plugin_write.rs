@@ -65,7 +65,7 @@ impl ApplicationRegistry {
             Err(WriteError::Widened { plugin, widening }) => {
                 let digest = replaced.into_inner().ok().flatten().unwrap_or_default();
                 let known = self.known_facts(&digest).await;
-                let wit = known.map(|old| text_diff(&old.wit, &facts.wit)).unwrap_or_default();
+                let wit = known.map(|old| text_diff(old.wit(), &facts.wit)).unwrap_or_default();
                 Err(WriteError::Widened { plugin, widening: Box::new(Widening { wit, ..*widening }) })
             }
             Err(error) => Err(error),

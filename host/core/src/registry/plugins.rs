@@ -1,19 +1,16 @@
 //! From the plugins of a definition to tools that can be called.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream};
 use nexus_definitions::{AppPlaces, Fault, FaultCode, nearest};
 use nexus_model::{
     App, AppName, DefinitionStore, LinkedPlugin, LoadError, Plugin, PluginFacts, PluginHost, PluginName, Revision,
-    Snapshot, ToolSignature,
+    Snapshot,
 };
 use tokio::sync::OnceCell;
 
-use super::{Application, ApplicationRegistry};
+use super::{Application, ApplicationRegistry, known::Known};
 use crate::tools::{granted, matches};
 
 /// Components that are looked at at one time.
@@ -23,7 +20,7 @@ const LOOKED_AT: usize = 8;
 #[derive(Debug)]
 pub(crate) struct PluginEntry {
     pub(crate) plugin: Plugin,
-    pub(crate) facts: Arc<PluginFacts>,
+    pub(crate) known: Arc<Known>,
     app: AppName,
     revision: Revision,
     /// Made on the first call; shared by the revisions that have the same component with the same grants.
@@ -31,14 +28,9 @@ pub(crate) struct PluginEntry {
 }
 
 impl PluginEntry {
-    /// The tool of this name, without the plugin's.
-    pub(crate) fn tool(&self, name: &str) -> Option<&ToolSignature> {
-        self.facts.tools.iter().find(|tool| tool.name == name)
-    }
-
     /// The names of its tools, with the plugin's.
     pub(crate) fn tool_names(&self) -> impl Iterator<Item = String> {
-        self.facts.tools.iter().map(|tool| format!("{}.{}", self.plugin.name, tool.name))
+        self.known.names().map(|tool| format!("{}.{tool}", self.plugin.name))
     }
 
     /// The component, linked with what it is granted. Its bytes are read again the first time: nobody holds them.
@@ -54,27 +46,6 @@ impl PluginEntry {
             host.link(&bytes.ok_or_else(gone)?, &self.plugin.grants).await
         };
         self.linked.get_or_try_init(link).await.cloned()
-    }
-}
-
-/// What is known of components, each once, for as long as somebody has a plugin of it.
-#[derive(Default)]
-pub(super) struct KnownFacts(Mutex<BTreeMap<String, Weak<PluginFacts>>>);
-
-impl KnownFacts {
-    fn get(&self, digest: &str) -> Option<Arc<PluginFacts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest)?.upgrade()
-    }
-
-    /// The facts that are known already, if another was faster.
-    fn keep(&self, facts: Arc<PluginFacts>) -> Arc<PluginFacts> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.get(&facts.digest).and_then(Weak::upgrade) {
-            return same;
-        }
-        known.retain(|_, facts| facts.strong_count() > 0);
-        known.insert(facts.digest.clone(), Arc::downgrade(&facts));
-        facts
     }
 }
 
@@ -102,9 +73,9 @@ impl ApplicationRegistry {
         let mut findings = Vec::new();
         for (plugin, facts) in app.plugins.values().zip(looked) {
             match facts {
-                Ok(facts) => {
-                    findings.extend(missing_grants(plugin, &facts));
-                    let entry = entry(plugin, facts, &app.name, &snapshot.revision, serving);
+                Ok(known) => {
+                    findings.extend(missing_grants(plugin, &known));
+                    let entry = entry(plugin, known, &app.name, &snapshot.revision, serving);
                     plugins.insert(plugin.name.clone(), Arc::new(entry));
                 }
                 Err(error) => {
@@ -124,27 +95,27 @@ impl ApplicationRegistry {
         (plugins, findings.into_iter().map(|finding| finding.at(&places)).collect())
     }
 
-    async fn facts(&self, plugin: &Plugin, snapshot: &Snapshot) -> Result<Arc<PluginFacts>, LoadError> {
+    async fn facts(&self, plugin: &Plugin, snapshot: &Snapshot) -> Result<Arc<Known>, LoadError> {
         if let Some(facts) = self.known_facts(&plugin.digest).await {
             return Ok(facts);
         }
         let gone = || LoadError::Host(format!("there is no file `{}`", plugin.path));
         let facts = self.plugin_host.inspect(snapshot.files.get(&plugin.path).ok_or_else(gone)?).await?;
-        Ok(self.facts.keep(facts))
+        Ok(self.facts.keep(&facts))
     }
 
     /// What the component of this digest is, if that was found already.
-    pub(super) async fn known_facts(&self, digest: &str) -> Option<Arc<PluginFacts>> {
+    pub(super) async fn known_facts(&self, digest: &str) -> Option<Arc<Known>> {
         match self.facts.get(digest) {
-            Some(facts) => Some(facts),
-            None => self.plugin_host.known(digest).await.map(|facts| self.facts.keep(facts)),
+            Some(known) => Some(known),
+            None => self.plugin_host.known(digest).await.map(|facts| self.facts.keep(&facts)),
         }
     }
 }
 
 fn entry(
     plugin: &Plugin,
-    facts: Arc<PluginFacts>,
+    known: Arc<Known>,
     app: &AppName,
     revision: &Revision,
     serving: Option<&Application>,
@@ -154,7 +125,7 @@ fn entry(
         .filter(|entry| entry.plugin.digest == plugin.digest && entry.plugin.grants == plugin.grants);
     PluginEntry {
         plugin: plugin.clone(),
-        facts,
+        known,
         app: app.clone(),
         revision: revision.clone(),
         linked: same.map_or_else(Arc::default, |entry| Arc::clone(&entry.linked)),
@@ -186,8 +157,8 @@ impl Finding {
 }
 
 /// One fault for all grants that a plugin lacks, with the lines that would grant them.
-fn missing_grants(plugin: &Plugin, facts: &PluginFacts) -> Option<Finding> {
-    let missing: Vec<_> = facts.grants.iter().filter(|need| !granted(&plugin.grants, &need.import)).collect();
+fn missing_grants(plugin: &Plugin, known: &Known) -> Option<Finding> {
+    let missing: Vec<_> = known.needs().iter().filter(|need| !granted(&plugin.grants, &need.import)).collect();
     if missing.is_empty() {
         return None;
     }

@@ -26,13 +26,13 @@ pub struct ToolView {
 }
 
 impl ToolView {
-    pub(super) fn new(plugin: &PluginName, tool: &ToolSignature) -> Self {
+    pub(super) fn new(plugin: &PluginName, tool: ToolSignature) -> Self {
         Self {
             name: format!("{plugin}.{}", tool.name),
             plugin: plugin.clone(),
-            description: tool.description.clone(),
-            input: Arc::clone(&tool.input),
-            output: tool.output.clone(),
+            description: tool.description,
+            input: tool.input,
+            output: tool.output,
         }
     }
 }

@@ -68,9 +68,7 @@ impl ToolManager {
     pub fn list(&self, app: &str) -> Option<Vec<ToolView>> {
         let application = self.parts.registry.application(app)?;
         let of_plugin = |entry: &Arc<PluginEntry>| {
-            let plugin = entry.plugin.name.clone();
-            let views = entry.facts.tools.iter().map(|tool| ToolView::new(&plugin, tool));
-            views.collect::<Vec<_>>()
+            entry.known.tools().map(|tool| ToolView::new(&entry.plugin.name, tool)).collect::<Vec<_>>()
         };
         Some(application.plugins.values().flat_map(of_plugin).collect())
     }
@@ -80,7 +78,7 @@ impl ToolManager {
         let unknown = || CallErrorKind::UnknownApp { name: app.to_owned(), nearest: None };
         let application = self.parts.registry.application(app).ok_or_else(unknown)?;
         let (entry, signature) = find(&application, tool)?;
-        Ok(ToolView::new(&entry.plugin.name, &signature))
+        Ok(ToolView::new(&entry.plugin.name, signature))
     }
 
     /// Calls a tool within the application's time limit, in its share of concurrency.
@@ -168,7 +166,7 @@ impl ToolManager {
 fn find(application: &Application, name: &str) -> Result<(Arc<PluginEntry>, ToolSignature), ToolErrorKind> {
     let found = name.split_once('.').and_then(|(plugin, tool)| {
         let entry = application.plugins.get(&plugin.parse().ok()?)?;
-        Some((Arc::clone(entry), entry.tool(tool)?.clone()))
+        Some((Arc::clone(entry), entry.known.tool(tool)?))
     });
     found.ok_or_else(|| unknown_tool(application, name))
 }

@@ -144,7 +144,7 @@ impl From<PluginDetail> for PluginView {
             component: plugin.path,
             source: plugin.source,
             grants: plugin.grants,
-            inspected: InspectedView::from(&*facts),
+            inspected: InspectedView::from(&facts),
         }
     }
 }
