@@ -25,11 +25,12 @@ const LAYERS: [(&str, u8); 9] = [
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 14] = [
+const OWNERS: [(&str, &str); 15] = [
     ("axum", "nexus-server"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
+    ("oci-client", "nexus-server"),
     ("rustls", "nexus-egress"),
     ("opentelemetry-otlp", "nexus-signals"),
     ("opentelemetry_sdk", "nexus-signals"),
