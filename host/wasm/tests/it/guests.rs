@@ -117,3 +117,42 @@ pub(crate) fn endless_output(length: u32) -> Vec<u8> {
         ..Guest::default()
     })
 }
+
+/// Hands the host a list of 10,000 fields whose values are one and the same MiB, by its tool `go`.
+pub(crate) fn aliases() -> Vec<u8> {
+    wat::parse_str(ALIASES).unwrap()
+}
+
+const ALIASES: &str = r#"(component
+  (import "wasi:http/types@0.2.0" (instance $http
+    (export "fields" (type $fields (sub resource)))
+    (type $why (variant (case "invalid-syntax") (case "forbidden") (case "immutable")))
+    (export "header-error" (type $error (eq $why)))
+    (export "[static]fields.from-list"
+      (func (param "entries" (list (tuple string (list u8)))) (result (result (own $fields) (error $error)))))))
+  (core module $memory
+    (memory (export "memory") 32)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
+  (core instance $memory (instantiate $memory))
+  (alias core export $memory "memory" (core memory $mem))
+  (alias core export $memory "realloc" (core func $realloc))
+  (core func $from-list (canon lower (func $http "[static]fields.from-list") (memory $mem) (realloc $realloc)))
+  (core module $code
+    (import "memory" "memory" (memory 32))
+    (import "http" "from-list" (func $from-list (param i32 i32 i32)))
+    (func (export "go")
+      (local $at i32)
+      (i32.store8 (i32.const 0) (i32.const 120))
+      (memory.fill (i32.const 1048576) (i32.const 121) (i32.const 1048576))
+      (local.set $at (i32.const 1024))
+      (loop $l
+        (i32.store (local.get $at) (i32.const 0))
+        (i32.store (i32.add (local.get $at) (i32.const 4)) (i32.const 1))
+        (i32.store (i32.add (local.get $at) (i32.const 8)) (i32.const 1048576))
+        (i32.store (i32.add (local.get $at) (i32.const 12)) (i32.const 1048576))
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (br_if $l (i32.lt_u (local.get $at) (i32.const 161024))))
+      (call $from-list (i32.const 1024) (i32.const 10000) (i32.const 16))))
+  (core instance $http (export "from-list" (func $from-list)))
+  (core instance $code (instantiate $code (with "memory" (instance $memory)) (with "http" (instance $http))))
+  (func (export "go") (canon lift (core func $code "go"))))"#;

@@ -10,7 +10,6 @@ mod hostile;
 mod inert;
 mod javascript;
 mod loading;
-mod memory;
 mod neighbours;
 mod plugins;
 mod services;

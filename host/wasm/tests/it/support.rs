@@ -126,3 +126,9 @@ pub(crate) fn built(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist").join(name);
     std::fs::read(&path).unwrap_or_else(|_| panic!("{name} is missing: run `cargo xtask build`"))
 }
+
+/// A component of `tests/fixtures/components`.
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/dist").join(name);
+    std::fs::read(&path).unwrap_or_else(|_| panic!("{name} is missing: run `cargo xtask build`"))
+}

@@ -16,14 +16,8 @@ use serde_json::Value;
 
 use crate::{
     services::Desk,
-    support::{PATIENCE, config, host_with},
+    support::{PATIENCE, config, fixture, host_with},
 };
-
-/// A component of `tests/fixtures/components`.
-fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/dist").join(name);
-    std::fs::read(&path).unwrap_or_else(|_| panic!("{name} is missing: run `cargo xtask build`"))
-}
 
 /// A host with settings of its own, and a cache that outlives the test.
 fn host(change: impl FnOnce(&mut WasmConfig)) -> WasmHost {

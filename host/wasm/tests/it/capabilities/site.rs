@@ -54,10 +54,16 @@ impl Site {
     }
 }
 
-/// Reads a request: its head, and of its body what comes before an end that all bodies of the tests have.
+/// Whether this is a request to its end: its head, and a body in chunks if the head says so.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    !head.contains("transfer-encoding: chunked") || body.ends_with("0\r\n\r\n")
+}
+
 async fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>, answer: &[u8]) {
     let (mut request, mut buffer) = (Vec::new(), [0; 4_096]);
-    while !(request.ends_with(b"\r\n\r\n") || request.ends_with(b"\r\n0\r\n\r\n")) {
+    while !is_whole(&request) {
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(read) => request.extend_from_slice(&buffer[..read]),
