@@ -13,6 +13,8 @@ mod docs;
 mod engine;
 mod error;
 mod fault;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handler;
 mod host;
 mod limits;

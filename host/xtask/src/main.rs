@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod demo;
 mod dist;
+mod fuzz;
 mod out;
 mod plugins;
 mod setup;
@@ -54,6 +55,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Runs the proofs that take too long for every change.
     Soak(soak::Arguments),
+    /// Feeds what reads bytes from outside with inputs that libFuzzer makes up. Needs a nightly compiler and `cargo-fuzz`.
+    Fuzz(fuzz::Arguments),
     /// What a change must pass: format, lints, tests.
     Ci,
 }
@@ -81,6 +84,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(arguments) => return test::run(&workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,
         Task::Soak(arguments) => return soak::run(&workspace, &arguments),
+        Task::Fuzz(arguments) => fuzz::run(&workspace, &arguments)?,
         Task::Ci => return ci::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)

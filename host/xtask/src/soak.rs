@@ -23,6 +23,7 @@ Examples:
   cargo xtask soak events --redis   the same on a Redis that is killed a hundred times too
   cargo xtask soak kills         1,000 kills of the stores and of the server
   cargo xtask soak plugins       100,000 hostile calls of plugins
+  cargo xtask soak swap          a minute of 500 calls a second while their component is swapped
   cargo xtask soak writers       16 writers of one file, 200 times each
   cargo xtask soak fsync         that a write is on the disk before it is acknowledged
   cargo xtask soak redis-outage  Redis stopped for a minute, then killed for a minute, under load"
@@ -51,6 +52,12 @@ enum What {
         #[arg(long, default_value_t = 100_000, value_name = "NUMBER")]
         runs: u32,
     },
+    /// Calls a plugin 500 times a second while it is replaced again and again: no call fails, none has an older answer.
+    Swap {
+        /// How long.
+        #[arg(long, default_value_t = 60, value_name = "NUMBER")]
+        seconds: u32,
+    },
     /// Lets 16 writers change one file by compare-and-set, and looks whether a change is lost.
     Writers {
         /// How often each writes.
@@ -71,6 +78,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         Some(What::Events(arguments)) => events::run(workspace, arguments),
         Some(What::Kills { times }) => kills(workspace, *times),
         Some(What::Plugins { runs }) => plugins(workspace, *runs),
+        Some(What::Swap { seconds }) => swap(workspace, *seconds),
         Some(What::Writers { times }) => writers(workspace, *times),
         Some(What::Fsync) => fsync::run(workspace),
         Some(What::RedisOutage(arguments)) => redis_outage::run(workspace, arguments),
@@ -100,6 +108,12 @@ fn plugins(workspace: &Workspace, runs: u32) -> Result<ExitCode> {
     out::step("soak", &format!("{runs} hostile calls of plugins"));
     let mut command = workspace.cargo(["test", "--release", "--test", "storm", "--", "--nocapture"]);
     Ok(test::stream(command.env("NEXUS_TEST_RUNS", runs.to_string()))?.conclude())
+}
+
+fn swap(workspace: &Workspace, seconds: u32) -> Result<ExitCode> {
+    out::step("soak", &format!("{seconds} s of calls of a component that is swapped"));
+    let mut command = workspace.cargo(["test", "--release", "--", "while_a_component_is_swapped", "--nocapture"]);
+    Ok(test::stream(command.env("NEXUS_TEST_SECONDS", seconds.to_string()))?.conclude())
 }
 
 fn writers(workspace: &Workspace, times: u32) -> Result<ExitCode> {

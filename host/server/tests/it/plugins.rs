@@ -1,7 +1,13 @@
 //! Plugins over HTTP and on the command line: real components, added, called, replaced, refused and removed.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
+use futures::StreamExt;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -166,30 +172,58 @@ async fn what_is_no_plugin_is_refused_and_the_neighbour_is_answered() {
     problem(spins, 504, "component_deadline").await;
 }
 
+/// How long calls go on: `NEXUS_TEST_SECONDS`, 2 if it is not set. `cargo xtask soak swap` sets it.
+fn seconds() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the soak says how long this goes on")]
+    std::env::var("NEXUS_TEST_SECONDS").map_or(2, |seconds| seconds.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_go_on_while_a_component_is_swapped() {
     let host = Host::start().await;
-    ok(put(&host, PLUGIN, component(2, ""), None).await, 201).await;
+    ok(put(&host, PLUGIN, component(1, ""), None).await, 201).await;
+    // The newest factor that was acknowledged, and the newest that was sent.
+    let (served, sent) = (AtomicU64::new(1), AtomicU64::new(1));
+    let end = Instant::now() + Duration::from_secs(seconds());
     let swaps = async {
-        for factor in 3..8 {
-            ok(put(&host, PLUGIN, component(factor, ""), Some(("if-match", "*"))).await, 200).await;
+        while Instant::now() < end {
+            let factor = sent.fetch_add(1, Ordering::SeqCst) + 1;
+            let component = component(u32::try_from(factor).unwrap(), "");
+            ok(put(&host, PLUGIN, component, Some(("if-match", "*"))).await, 200).await;
+            served.store(factor, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let mut swaps = std::pin::pin!(swaps);
-    let mut calls = 0;
-    let mut last = 2;
-    loop {
-        let answer = tokio::select! {
-            biased;
-            () = &mut swaps => break,
-            answer = times(&host, 1) => answer.as_u64().unwrap(),
-        };
-        assert!((last..8).contains(&answer), "never an older one: {last}, {answer}");
-        last = answer;
-        calls += 1;
+    let start = Instant::now();
+    let ticks = futures::stream::unfold(tokio::time::interval(Duration::from_millis(2)), async |mut interval| {
+        let tick = interval.tick().await;
+        (Instant::now() < end).then_some((tick, interval))
+    });
+    let calls = ticks.map(async |_| {
+        let (oldest, start) = (served.load(Ordering::SeqCst), Instant::now());
+        let answer = times(&host, 1).await.as_u64().unwrap();
+        assert!((oldest..=sent.load(Ordering::SeqCst)).contains(&answer), "{answer} when {oldest} was served");
+        start.elapsed()
+    });
+    let calls = async {
+        let took: Vec<_> = calls.buffer_unordered(64).collect().await;
+        (took, start.elapsed())
+    };
+    let ((mut took, elapsed), ()) = futures::future::join(calls, swaps).await;
+    took.sort_unstable();
+    let percentile = |percent: usize| took[took.len() * percent / 100];
+    #[expect(clippy::print_stdout, reason = "what was measured is told to whoever asks with `--nocapture`")]
+    {
+        println!(
+            "{} calls in {elapsed:?}, p50 {:?}, p99 {:?}; {} swaps",
+            took.len(),
+            percentile(50),
+            percentile(99),
+            sent.load(Ordering::SeqCst) - 1,
+        );
     }
-    assert!(calls > 0);
-    assert_eq!(times(&host, 1).await, 7);
+    assert!(served.load(Ordering::SeqCst) > 1);
+    assert_eq!(times(&host, 1).await, served.load(Ordering::SeqCst));
 }
 
 #[tokio::test(flavor = "multi_thread")]

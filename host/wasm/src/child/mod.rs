@@ -10,6 +10,8 @@ mod snapshot;
 mod world;
 
 pub use self::main::child_main;
+#[cfg(fuzzing)]
+pub(crate) use self::world::text as world_text;
 pub(crate) use self::{
     jobs::JIT_RUNNER,
     parent::{ChildError, Children},

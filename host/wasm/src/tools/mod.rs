@@ -1,5 +1,7 @@
 //! The exported functions of a component as tools: what they are called, their schemas, and calls with JSON.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod read;
 mod schema;
 mod shape;

@@ -22,7 +22,7 @@ pub(super) fn arguments(params: &[Field], arguments: &Value) -> Result<Vec<Val>,
 }
 
 /// A value of this shape.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn value(shape: &Shape, json: &Value) -> Result<Val, String> {
     let mut path = Path::default();
     read(&mut path, shape, json).map_err(|mismatch| format!("{}: expected {}", path.text, mismatch.expected))
