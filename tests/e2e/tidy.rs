@@ -12,25 +12,27 @@ use std::{
 use serde_json::Value;
 
 /// The crates of the host and their layers. A crate imports lower layers only.
-const LAYERS: [(&str, u8); 9] = [
+const LAYERS: [(&str, u8); 10] = [
     ("nexus-model", 0),
     ("nexus-definitions", 1),
     ("nexus-egress", 1),
     ("nexus-llm", 1),
     ("nexus-signals", 1),
     ("nexus-state", 1),
+    ("nexus-mcp", 2),
     ("nexus-wasm", 2),
     ("nexus-core", 3),
     ("nexus-server", 4),
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 15] = [
+const OWNERS: [(&str, &str); 16] = [
     ("axum", "nexus-server"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
     ("oci-client", "nexus-server"),
+    ("rmcp", "nexus-mcp"),
     ("rustls", "nexus-egress"),
     ("opentelemetry-otlp", "nexus-signals"),
     ("opentelemetry_sdk", "nexus-signals"),

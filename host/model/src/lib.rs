@@ -5,6 +5,7 @@
 
 mod app;
 mod canonical;
+mod catalogue;
 mod component;
 mod definitions;
 mod event;
@@ -27,6 +28,10 @@ pub use app::{
     Prompt, Role, Security,
 };
 pub use canonical::{canonical_json, sha256_hex};
+pub use catalogue::{
+    CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, PromptArgument, ToolAnswered,
+    ToolCatalogue,
+};
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
 pub use definitions::{
     Author, Change, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, MemoryAction, MemoryEdit,

@@ -9,6 +9,7 @@ use std::{
 
 use nexus_core::{Core, CoreConfig, MasterKey, NewKey, Parts, Principal, Remote, Scope, SecretLookup, SecretVault};
 use nexus_llm::{KeyReference, LanguageModels};
+use nexus_mcp::{McpHttpConfig, McpService};
 use nexus_model::{ComponentHost, SecretOwner, SecretSource};
 use nexus_signals::{
     EventBus, HostMetrics, LogBook, LogQueue, LogRecords, MetricCollector, Redactor, Retention, Telemetry,
@@ -38,6 +39,9 @@ const DEFINITION_BODIES: usize = 4;
 
 /// Readers that may follow events at one time.
 const FOLLOWERS: usize = 256;
+
+/// Sessions of MCP clients that may be open at one time. An idle one ends after five minutes.
+const MCP_SESSIONS: usize = 1_000;
 
 /// Starts servers.
 #[derive(Debug)]
@@ -202,7 +206,9 @@ impl Base {
     fn serve(self, built: Built) -> Running {
         let Self { settings, data, store, metrics, log, tasks, cancel } = self;
         let Built { core, secrets, admin_key, listener, addr } = built;
-        let api = api(&settings, core, metrics, log, secrets, &tasks);
+        let mcp = McpHttpConfig { body_bytes: settings.limits.body_bytes, sessions: MCP_SESSIONS };
+        let mcp = McpService::new(&mcp, tasks.clone(), &cancel);
+        let api = api(&settings, core, metrics, log, secrets, mcp, &tasks);
         let (connections, close, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let acceptor = Acceptor {
             door: Door::new(api.clone()),
@@ -344,12 +350,14 @@ fn api(
     metrics: Arc<MetricCollector>,
     log: LogBook,
     secrets: Arc<AllSecrets>,
+    mcp: McpService,
     tasks: &TaskTracker,
 ) -> Api {
     Api::new(Shared {
         core,
         metrics,
         log,
+        mcp,
         secrets,
         limits: settings.limits.clone(),
         access: if settings.insecure_local { Access::Local } else { Access::Keys },

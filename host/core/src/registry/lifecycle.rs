@@ -10,7 +10,7 @@ use nexus_model::{AppName, CloudEvent, Durability, Key, StoreError, Write};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{ApplicationRegistry, RegistryError, Served, Slots};
+use super::{ApplicationRegistry, RegistryError, Slots};
 
 const KIND: &str = "inactive";
 /// Entries that are read at one time.
@@ -77,7 +77,7 @@ impl ApplicationRegistry {
         self.runtime.write(vec![write], Durability::Synced).await?;
         let kind = if state.is_some() { "nexus.app.deactivated" } else { "nexus.app.activated" };
         slot.inactive = state;
-        self.served.store(Arc::new(Served::of(slots)));
+        self.swap(slots);
         self.told.tell().await;
         self.tell_state(kind, app).await;
         Ok(())

@@ -7,7 +7,7 @@ use nexus_model::{App, AppName, CloudEvent, ComponentKind, Implementation, Opera
 use tokio::sync::Semaphore;
 
 use super::{
-    Application, ApplicationRegistry, RegistryError, Served, Slot, Slots,
+    Application, ApplicationRegistry, RegistryError, Slot, Slots,
     entry::{CodeSlot, Definition, OperationEntry},
     lifecycle,
 };
@@ -31,7 +31,7 @@ impl ApplicationRegistry {
         let states = self.states().await;
         let turned = states.as_ref().is_ok_and(|states| lifecycle::apply(&mut slots, states));
         if moved || turned {
-            self.served.store(Arc::new(Served::of(slots)));
+            self.swap(slots);
             *looked_at = head;
         }
         states.map(drop)

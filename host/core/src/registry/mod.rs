@@ -24,7 +24,7 @@ use nexus_model::{
     OperationName, OperationRef, PluginHost, PluginName, Revision, RuntimeStore, StoreError,
 };
 use nexus_signals::{EventBus, MetricCollector};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use self::{
     known::KnownFacts,
@@ -92,6 +92,8 @@ pub enum RegistryError {
 /// Reading is lock-free and always sees whole applications. A revision with faults never replaces one that serves.
 pub struct ApplicationRegistry {
     served: ArcSwap<Served>,
+    /// Told after each swap.
+    swaps: watch::Sender<()>,
     /// One change at a time; holds the commit that was looked at last.
     changes: tokio::sync::Mutex<Option<String>>,
     definitions: Arc<dyn DefinitionStore>,
@@ -112,6 +114,7 @@ impl ApplicationRegistry {
     pub(crate) fn new(parts: &Parts, known_models: Vec<String>) -> Self {
         Self {
             served: ArcSwap::default(),
+            swaps: watch::Sender::new(()),
             changes: tokio::sync::Mutex::default(),
             definitions: Arc::clone(&parts.definitions),
             runtime: Arc::clone(&parts.runtime),
@@ -174,6 +177,17 @@ impl ApplicationRegistry {
     /// What an application may spend on models.
     pub(crate) fn budget(&self, app: &AppName) -> Budget {
         self.application(app.as_str()).map(|application| application.app.limits.budget).unwrap_or_default()
+    }
+
+    /// Applications as they are from now on.
+    fn swap(&self, slots: Slots) {
+        self.served.store(Arc::new(Served::of(slots)));
+        self.swaps.send_replace(());
+    }
+
+    /// Hears of every change of what is served.
+    pub(crate) fn swaps(&self) -> watch::Receiver<()> {
+        self.swaps.subscribe()
     }
 
     /// The names of all applications.

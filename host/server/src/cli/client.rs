@@ -31,6 +31,16 @@ impl Client {
         Ok(Self { http, url, key: key.filter(|key| !key.is_empty()) })
     }
 
+    /// The URL of a path of the server.
+    pub(crate) fn url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// The key that is sent.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// A request below the base, with the key.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));

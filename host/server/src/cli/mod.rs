@@ -18,6 +18,7 @@ mod health;
 mod jit;
 mod key;
 mod logs;
+mod mcp;
 mod memory;
 mod metrics;
 mod model;
@@ -82,6 +83,13 @@ fn dispatch(command: Command, output: Output, environment: Environment, redactor
             runtime.shutdown_background();
             ended
         }
+        Command::Mcp(mcp) => {
+            let runtime = current_thread()?;
+            let ended = runtime.block_on(mcp::run(&mcp));
+            // The end of standard input is not waited for.
+            runtime.shutdown_background();
+            ended
+        }
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment, &redactor)),
         Command::Record(record) => current_thread()?.block_on(record::run(&record, output, &environment, &redactor)),
         command => current_thread()?.block_on(ask(command, output)),
@@ -109,6 +117,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Plugin(plugin) => plugin::run(&plugin, output).await,
         Command::Check(_)
         | Command::Serve(_)
+        | Command::Mcp(_)
         | Command::Model(_)
         | Command::Record(_)
         | Command::New(_)

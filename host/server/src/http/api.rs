@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
 };
 use nexus_core::{Core, Denial, Principal, RateExceeded, RateState, Scope, Target, presented_key_id};
+use nexus_mcp::McpService;
 use nexus_model::{AppName, Author};
 use nexus_signals::{InFlight, LogBook, MetricCollector, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     /// All sources of secrets, for their names.
     pub(crate) secrets: Arc<AllSecrets>,
     pub(crate) log: LogBook,
+    /// The door for MCP clients.
+    pub(crate) mcp: McpService,
     pub(crate) limits: LimitSettings,
     pub(crate) access: Access,
     /// Whether `/metrics` asks for no key.

@@ -326,6 +326,16 @@ pub(crate) fn foreign(header: &'static str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "foreign_origin", "Not from here", detail)
 }
 
+pub(crate) fn foreign_page() -> Problem {
+    let detail = "the header `Origin` names a web page of another server";
+    Problem::new(StatusCode::FORBIDDEN, "foreign_origin", "Not from there", detail)
+}
+
+pub(crate) fn unknown_session() -> Problem {
+    let detail = "the session is over, or another key's: begin one with `initialize`";
+    Problem::new(StatusCode::NOT_FOUND, "unknown_session", "No such session", detail)
+}
+
 pub(crate) fn rate_exceeded(exceeded: &RateExceeded) -> Problem {
     let problem = Problem::new(
         StatusCode::TOO_MANY_REQUESTS,

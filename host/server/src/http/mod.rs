@@ -19,6 +19,7 @@ mod hooks;
 mod keys;
 mod local;
 mod logs;
+mod mcp;
 mod memory;
 mod metrics;
 mod optimization;
@@ -56,7 +57,7 @@ pub use templates::{FromTemplate, TemplateList, TemplateView};
 pub use tools::{ToolList, ToolResult, ToolView};
 pub use triggers::{TriggerList, TriggerView};
 
-use axum::{Router, http::Method};
+use axum::{Router, http::Method, routing::any};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -127,6 +128,8 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(health::metrics))
         .routes(routes!(health::openapi))
         .routes(routes!(health::welcome))
+        // Not HTTP as OpenAPI describes it, but messages of another protocol.
+        .route("/mcp/{app}", any(mcp::serve))
         .split_for_parts()
 }
 

@@ -19,6 +19,7 @@ mod keys;
 mod limits;
 mod local;
 mod logs;
+mod mcp;
 mod memory;
 mod metrics;
 mod optimization;

@@ -19,7 +19,7 @@ use crate::{
 const PLUGIN: &str = "/v1/apps/echo-desk/plugins/sums";
 
 /// A component whose function `times` multiplies by `factor`; `more` is what it imports.
-fn component(factor: u32, more: &str) -> Vec<u8> {
+pub(crate) fn component(factor: u32, more: &str) -> Vec<u8> {
     let text = format!(
         r#"(component {more}
             (core module $m
@@ -37,7 +37,12 @@ fn component(factor: u32, more: &str) -> Vec<u8> {
 const CONFIG: &str = r#"(import "wasi:config/store@0.2.0-rc.1" (instance))"#;
 const LOGGING: &str = r#"(import "wasi:logging/logging@0.1.0-draft" (instance))"#;
 
-async fn put(host: &Host, path: &str, component: Vec<u8>, condition: Option<(&'static str, &str)>) -> Response {
+pub(crate) async fn put(
+    host: &Host,
+    path: &str,
+    component: Vec<u8>,
+    condition: Option<(&'static str, &str)>,
+) -> Response {
     let request = host.ask(Method::PUT, path).header("content-type", "application/wasm").body(component);
     let request = condition.into_iter().fold(request, |request, (name, value)| request.header(name, value));
     request.send().await.unwrap()

@@ -1,0 +1,243 @@
+//! An application: its operations and the functions of its plugins are tools, its prompts are prompts, its schemas and its
+//! knowledge are resources.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use async_trait::async_trait;
+use nexus_definitions::{render, violations};
+use nexus_model::{
+    AppName, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Implementation, Message,
+    Operation, PromptArgument, ToolAnswered, ToolCatalogue,
+};
+use serde_json::Value;
+
+use super::{arguments, refusal};
+use crate::{
+    Call, Core, Document, Principal, Scope, Target, ToolCall,
+    registry::{Application, OperationEntry},
+};
+
+const JSON: &str = "application/schema+json";
+const MARKDOWN: &str = "text/markdown";
+
+/// An application, as one caller may see it. Tools are for those that may call it, prompts and resources for those that may
+/// read it.
+pub struct AppCatalogue {
+    core: Core,
+    app: AppName,
+    principal: Principal,
+}
+
+impl AppCatalogue {
+    /// The application need not be there (yet); then the catalogue is empty.
+    pub fn new(core: Core, app: AppName, principal: Principal) -> Self {
+        Self { core, app, principal }
+    }
+
+    fn application(&self, scope: fn(Target) -> Scope) -> Option<Arc<Application>> {
+        let allowed = self.principal.may(&scope(Target::App(self.app.clone())));
+        self.core.registry.application(self.app.as_str()).filter(|_| allowed)
+    }
+
+    fn callable(&self) -> Result<Arc<Application>, CatalogueError> {
+        self.application(Scope::Invoke).ok_or_else(|| {
+            CatalogueError::Unknown(format!("there is no application `{}`, or the key may not call it", self.app))
+        })
+    }
+
+    fn readable(&self) -> Result<Arc<Application>, CatalogueError> {
+        self.application(Scope::Read).ok_or_else(|| {
+            CatalogueError::Unknown(format!("there is no application `{}`, or the key may not read it", self.app))
+        })
+    }
+
+    async fn call_operation(&self, entry: &OperationEntry, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
+        let Some(input) = arguments::input(&entry.operation.input, arguments) else {
+            return Ok(ToolAnswered::Refused("invalid_input: the argument `input` is missing".to_owned()));
+        };
+        let body = input.to_string();
+        let name = entry.operation.name.as_str();
+        let call = Call { app: self.app.as_str(), operation: name, body: body.as_bytes(), sink: None };
+        match self.core.router.execute(call).await {
+            Ok(answer) => Ok(ToolAnswered::Result(parsed(&answer.output)?)),
+            Err(error) => refusal::of_call(&error.kind),
+        }
+    }
+
+    async fn call_tool(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
+        let body = arguments.to_string();
+        match self.core.tools.call(ToolCall { app: self.app.as_str(), tool, body: body.as_bytes() }).await {
+            Ok(answer) => Ok(ToolAnswered::Result(parsed(&answer.output)?)),
+            Err(error) => refusal::of_tool(&error.kind),
+        }
+    }
+
+    fn schema_uri(&self, operation: &Operation, which: &str) -> String {
+        format!("nexus://apps/{}/operations/{}/{which}", self.app, operation.name)
+    }
+
+    fn document_uri(&self, document: &Document) -> String {
+        format!("nexus://apps/{}/memory/{document}", self.app)
+    }
+}
+
+#[async_trait]
+impl ToolCatalogue for AppCatalogue {
+    fn about(&self) -> CatalogueInfo {
+        let application = self.application(Scope::Invoke).or_else(|| self.application(Scope::Read));
+        let description = application.map(|application| application.app.description.clone()).unwrap_or_default();
+        CatalogueInfo { name: self.app.to_string(), instructions: description }
+    }
+
+    fn owner(&self) -> &str {
+        &self.principal.key_id
+    }
+
+    fn version(&self) -> String {
+        match self.core.registry.callable(self.app.as_str()) {
+            Some(Ok(application)) => application.revision.to_string(),
+            Some(Err(inactive)) => format!("inactive since {}", inactive.since),
+            None => String::new(),
+        }
+    }
+
+    async fn changed_from(&self, version: &str) {
+        let mut swaps = self.core.registry.swaps();
+        while self.version() == version {
+            if swaps.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn tools(&self) -> Vec<CatalogueTool> {
+        let Some(application) = self.application(Scope::Invoke) else { return Vec::new() };
+        let operations = application.operations.values().map(|entry| CatalogueTool {
+            name: entry.operation.name.to_string(),
+            description: Some(entry.operation.description.clone()),
+            input: arguments::schema(&entry.operation.input),
+            output: Some(Arc::clone(&entry.operation.output)).filter(|schema| arguments::is_object(schema)),
+            read_only: false,
+        });
+        let plugins = self.core.tools.list(self.app.as_str()).unwrap_or_default();
+        let plugins = plugins.into_iter().map(|tool| CatalogueTool {
+            name: tool.name,
+            description: tool.description,
+            input: tool.input,
+            output: tool.output.filter(|schema| arguments::is_object(schema)),
+            read_only: false,
+        });
+        let mut tools: Vec<_> = operations.chain(plugins).collect();
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        tools
+    }
+
+    async fn call(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
+        let application = self.callable()?;
+        if let Err(exceeded) = self.core.router.admit(self.app.as_str()) {
+            return Ok(ToolAnswered::Refused(format!("rate_limited: {exceeded}")));
+        }
+        match tool.parse().ok().and_then(|name| application.operations.get(&name)) {
+            Some(entry) => self.call_operation(entry, arguments).await,
+            None => self.call_tool(tool, arguments).await,
+        }
+    }
+
+    fn prompts(&self) -> Vec<CataloguePrompt> {
+        let Some(application) = self.application(Scope::Read) else { return Vec::new() };
+        application.operations.values().filter_map(|entry| prompt(&entry.operation)).collect()
+    }
+
+    async fn prompt(&self, name: &str, arguments: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
+        let application = self.readable()?;
+        let entry = name.parse().ok().and_then(|name| application.operations.get(&name));
+        let prompt = entry.and_then(|entry| match &entry.operation.implementation {
+            Implementation::Prompt(prompt) => Some((entry, prompt)),
+            Implementation::Component { .. } => None,
+        });
+        let (entry, prompt) =
+            prompt.ok_or_else(|| CatalogueError::Unknown(format!("`{}` has no prompt `{name}`", self.app)))?;
+        let input = arguments::of_texts(&entry.operation.input, arguments);
+        let wrong = violations(&entry.input, &input);
+        if !wrong.is_empty() {
+            return Err(CatalogueError::Invalid(refusal::told(&wrong)));
+        }
+        render(prompt, &input).map_err(|error| CatalogueError::Invalid(error.to_string()))
+    }
+
+    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
+        let Some(application) = self.application(Scope::Read) else { return Ok(Vec::new()) };
+        let mut resources = Vec::new();
+        for entry in application.operations.values() {
+            for (which, what) in [("input.json", "What it takes"), ("output.json", "What it answers")] {
+                resources.push(CatalogueResource {
+                    uri: self.schema_uri(&entry.operation, which),
+                    name: format!("{} {which}", entry.operation.name),
+                    description: format!("{what}, as JSON Schema: {}", entry.operation.description),
+                    media_type: JSON,
+                    bytes: None,
+                });
+            }
+        }
+        for info in self.core.memory.list(&self.app).await.map_err(|error| refusal::of_memory(&error))? {
+            resources.push(CatalogueResource {
+                uri: self.document_uri(&info.document),
+                name: info.document.to_string(),
+                description: "A document of the application's memory".to_owned(),
+                media_type: MARKDOWN,
+                bytes: u64::try_from(info.bytes).ok(),
+            });
+        }
+        Ok(resources)
+    }
+
+    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
+        let application = self.readable()?;
+        let unknown = || CatalogueError::Unknown(format!("there is no resource `{uri}`"));
+        let path = uri.strip_prefix(&format!("nexus://apps/{}/", self.app)).ok_or_else(unknown)?;
+        if let Some(document) = path.strip_prefix("memory/") {
+            let document = document.parse().map_err(|_| unknown())?;
+            let text = self.core.memory.read(&self.app, &document).await;
+            let text = text.map_err(|error| refusal::of_memory(&error))?.ok_or_else(unknown)?;
+            return Ok((text, MARKDOWN.to_owned()));
+        }
+        let of_operation = path.strip_prefix("operations/").and_then(|rest| rest.split_once('/'));
+        let (name, which) = of_operation.ok_or_else(unknown)?;
+        let entry = name.parse().ok().and_then(|name| application.operations.get(&name)).ok_or_else(unknown)?;
+        let schema = match which {
+            "input.json" => &entry.operation.input,
+            "output.json" => &entry.operation.output,
+            _ => return Err(unknown()),
+        };
+        Ok((format!("{schema:#}"), JSON.to_owned()))
+    }
+}
+
+fn prompt(operation: &Operation) -> Option<CataloguePrompt> {
+    let Implementation::Prompt(prompt) = &operation.implementation else { return None };
+    let properties = operation.input.get("properties").and_then(Value::as_object);
+    let required = operation.input.get("required").and_then(Value::as_array);
+    let argument = |(name, schema): (&String, &Value)| PromptArgument {
+        name: name.clone(),
+        description: schema.get("description").and_then(Value::as_str).map(ToOwned::to_owned),
+        required: required.is_some_and(|required| required.iter().any(|other| other == name.as_str())),
+    };
+    Some(CataloguePrompt {
+        name: operation.name.to_string(),
+        description: prompt.description.clone(),
+        arguments: properties.into_iter().flatten().map(argument).collect(),
+    })
+}
+
+fn parsed(output: &str) -> Result<Value, CatalogueError> {
+    serde_json::from_str(output).map_err(|error| CatalogueError::Unavailable(format!("the answer is no JSON: {error}")))
+}
+
+impl fmt::Debug for AppCatalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppCatalogue")
+            .field("app", &self.app)
+            .field("key", &self.principal.key_id)
+            .finish_non_exhaustive()
+    }
+}

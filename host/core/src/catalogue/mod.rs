@@ -1,0 +1,7 @@
+//! What MCP clients see: the port [`ToolCatalogue`](nexus_model::ToolCatalogue), as one caller may see it.
+
+mod app;
+mod arguments;
+mod refusal;
+
+pub use app::AppCatalogue;

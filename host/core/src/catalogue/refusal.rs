@@ -1,0 +1,53 @@
+//! What went wrong, in words for the caller's model.
+
+use nexus_definitions::Violation;
+use nexus_model::{CatalogueError, ToolAnswered};
+
+use crate::{CallErrorKind, MemoryError, ToolErrorKind};
+
+type Answered = Result<ToolAnswered, CatalogueError>;
+
+pub(super) fn of_call(kind: &CallErrorKind) -> Answered {
+    let told = match kind {
+        CallErrorKind::UnknownApp { .. } | CallErrorKind::UnknownOperation { .. } => {
+            return Err(CatalogueError::Unknown(kind.to_string()));
+        }
+        CallErrorKind::Store(error) => {
+            tracing::error!(%error, "the runtime store could not be used");
+            return Err(CatalogueError::Unavailable("the runtime store is unavailable: try again later".to_owned()));
+        }
+        CallErrorKind::InvalidInput { violations } => told(violations),
+        // What a provider says is for the log.
+        CallErrorKind::Model(error) => format!("the model gave no usable answer ({})", error.kind.code()),
+        kind => kind.to_string(),
+    };
+    Ok(ToolAnswered::Refused(format!("{}: {told}", kind.code())))
+}
+
+pub(super) fn of_tool(kind: &ToolErrorKind) -> Answered {
+    match kind {
+        ToolErrorKind::Call(kind) => of_call(kind),
+        ToolErrorKind::UnknownTool { nearest, .. } => {
+            let hint = nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
+            Err(CatalogueError::Unknown(format!("{kind}{hint}")))
+        }
+        ToolErrorKind::Failed(said) => {
+            Ok(ToolAnswered::Refused(said.as_str().map_or_else(|| said.to_string(), ToOwned::to_owned)))
+        }
+        kind => Ok(ToolAnswered::Refused(format!("{}: {kind}", kind.code()))),
+    }
+}
+
+pub(super) fn of_memory(error: &MemoryError) -> CatalogueError {
+    tracing::error!(%error, "the memory of an application could not be read");
+    CatalogueError::Unavailable("the memory of the application cannot be read now".to_owned())
+}
+
+/// Each violation with its place.
+pub(super) fn told(violations: &[Violation]) -> String {
+    let one = |violation: &Violation| {
+        let place = if violation.path.is_empty() { "the input" } else { &violation.path };
+        format!("{place}: {}", violation.message)
+    };
+    violations.iter().map(one).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,13 @@
+//! The Model Context Protocol: the only crate that names rmcp.
+//!
+//! [`McpService`] shows [`ToolCatalogue`](nexus_model::ToolCatalogue)s to MCP clients over streamable HTTP, [`serve_stdio`]
+//! what such a server shows on standard input and output. Both speak every revision of the protocol that rmcp knows.
+
+mod http;
+mod server;
+mod stdio;
+
+pub use self::{
+    http::{McpHttpConfig, McpService, SessionError},
+    stdio::{StdioError, serve_stdio},
+};

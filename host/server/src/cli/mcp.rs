@@ -1,0 +1,32 @@
+//! `nexus mcp`.
+
+use std::io::IsTerminal;
+
+use nexus_mcp::StdioError;
+use tokio_util::sync::CancellationToken;
+
+use super::{args::Mcp, client::Client, failure::Failure};
+use crate::http::AppView;
+
+pub(crate) async fn run(mcp: &Mcp) -> Result<(), Failure> {
+    match mcp {
+        Mcp::Serve { app, connection } => {
+            if std::io::stdin().is_terminal() {
+                let message = "standard input is a terminal, and MCP clients do not type";
+                return Err(Failure::usage(
+                    message,
+                    "name this command in a client's configuration: `nexus mcp serve --help`",
+                ));
+            }
+            let client = Client::new(connection)?;
+            // What is wrong with the server, the key or the name is told better here than by the protocol.
+            let _: AppView = client.get(&format!("/v1/apps/{app}")).await?;
+            let url = client.url_of(&format!("/mcp/{app}"));
+            let ended = nexus_mcp::serve_stdio(&url, client.key(), CancellationToken::new());
+            ended.await.map_err(|error| match error {
+                StdioError::Client(why) => Failure::usage(format!("the client did not begin a session: {why}"), ""),
+                other => Failure::usage(other.to_string(), "look at what the server says with `nexus logs`"),
+            })
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `/mcp/{app}`: an application for MCP clients, over streamable HTTP.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, Method, Uri, header},
+    response::Response,
+};
+use http_body_util::BodyExt;
+use nexus_core::AppCatalogue;
+use nexus_mcp::SessionError;
+
+use super::{
+    api::{Api, Caller, Verb},
+    error,
+    params::Named,
+    problem::Problem,
+};
+
+/// Answers a message of a client, or opens its stream of notifications. A key that may only call sees the tools, one that may
+/// only read the prompts and the resources.
+pub(crate) async fn serve(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(app): Named<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let name = api.known(&caller, Verb::Invoke, &app).or_else(|refused| {
+        // Whoever may read it learns whether it is there; whoever may do neither is told of the usual scope.
+        api.known(&caller, Verb::Read, &app).map_err(|_| refused)
+    })?;
+    check_origin(request.uri(), request.headers())?;
+    let catalogue = Arc::new(AppCatalogue::new(api.core.clone(), name, caller.principal().clone()));
+    let follows = request.method() == Method::GET;
+    let response = match api.mcp.answer(request, catalogue).await {
+        Ok(response) => response,
+        Err(SessionError::Unknown) => return Err(error::unknown_session()),
+        Err(SessionError::Full) => return Err(error::overloaded()),
+    };
+    if follows {
+        // From here on it is one of the few followers, and no longer one of the requests in flight that a stop waits for.
+        let place = Arc::clone(&api.followers).try_acquire_owned().map_err(|_| error::overloaded())?;
+        return Ok(held(response, place));
+    }
+    Ok(held(response, caller))
+}
+
+/// The answer, which keeps `guard` to its end.
+fn held<B>(response: Response<B>, guard: impl Send + Sync + 'static) -> Response
+where
+    B: axum::body::HttpBody<Data = axum::body::Bytes, Error = std::convert::Infallible> + Send + 'static,
+{
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &guard;
+            frame
+        }))
+    })
+}
+
+/// A browser says where the page comes from that sends a request: only pages of this very server may.
+fn check_origin(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or_default());
+    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
+    let host = text(header::HOST).or_else(|| uri.authority().map(axum::http::uri::Authority::as_str));
+    let page = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    if page.is_some() && page == host { Ok(()) } else { Err(error::foreign_page()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, Uri};
+
+    use super::check_origin;
+
+    #[test]
+    fn only_the_servers_own_pages_may_ask() {
+        let check = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", "nexus.example:7070".parse().unwrap());
+            origin.map(|origin| headers.insert("origin", origin.parse().unwrap()));
+            check_origin(&Uri::from_static("/mcp/a"), &headers).is_ok()
+        };
+        assert!(check(None) && check(Some("https://nexus.example:7070")));
+        for foreign in ["https://evil.example", "null", "", "https://nexus.example", "ftp://nexus.example:7070"] {
+            assert!(!check(Some(foreign)), "{foreign}");
+        }
+    }
+}
