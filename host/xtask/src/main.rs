@@ -41,7 +41,7 @@ Examples:
 #[derive(Subcommand)]
 enum Task {
     /// Brings what building needs (the wasm32-wasip2 target, a C compiler with WASI headers) and what the tests need (Python,
-    /// Redis, Docker).
+    /// Redis, Docker, components in other languages).
     Setup,
     /// Builds everything: set-up, components, programs.
     Build,
@@ -76,7 +76,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => {
             setup::run(&workspace)?;
-            setup::for_tests()?;
+            setup::for_tests(&workspace)?;
         }
         Task::Build => build::run(&workspace)?,
         Task::Dist => dist::run(&workspace)?,

@@ -1,10 +1,11 @@
 //! `cargo xtask setup`: what building needs beyond rustup and the C compiler that linked this tool.
 //!
 //! Two things: Rust's standard library for `wasm32-wasip2`, and a C compiler for it (`QuickJS` is C). And for the tests a Python
-//! for the providers' clients, a Redis, and Docker. Each part looks first whether it is there already, so that every other
+//! for the providers' clients, a Redis, Docker, and components in other languages. Each part looks first whether it is there already, so that every other
 //! command can afford to set up before it begins.
 
 mod compiler;
+mod componentize;
 mod debian;
 mod docker;
 mod python;
@@ -35,10 +36,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 }
 
 /// Brings what only the tests need.
-pub(crate) fn for_tests() -> Result<()> {
+pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     python::ensure()?;
     redis::ensure()?;
-    docker::ensure()
+    docker::ensure()?;
+    componentize::ensure(workspace)
 }
 
 /// The folder for what is downloaded once and used by every working copy.

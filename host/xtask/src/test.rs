@@ -49,7 +49,7 @@ pub(crate) fn execute(workspace: &Workspace, arguments: &Arguments) -> Result<Ta
 }
 
 fn prepare(workspace: &Workspace) -> Result<()> {
-    setup::for_tests()?;
+    setup::for_tests(workspace)?;
     build::run(workspace)?;
     dist::run(workspace)
 }
