@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use nexus_model::LoadError;
-use wasmtime::{Engine, Precompiled, component::Component};
+use wasmtime::{
+    Engine, Precompiled,
+    component::{Component, types::ComponentItem},
+};
 
 use crate::{
     handler,
@@ -73,9 +76,22 @@ pub(crate) fn permits_of(component: &Component) -> u32 {
     permits(memories, tables)
 }
 
-/// What a component imports, with versions.
+/// What a component imports, with versions, but for mere types: nobody has to be there for them.
 pub(crate) fn imports(engine: &Engine, component: &Component) -> Vec<String> {
-    component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
+    let ty = component.component_type();
+    ty.imports(engine).filter(|(_, import)| !is_type(engine, &import.ty)).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Whether it is a type, or an interface that has types and nothing else.
+fn is_type(engine: &Engine, item: &ComponentItem) -> bool {
+    match item {
+        ComponentItem::Type(_) => true,
+        ComponentItem::ComponentInstance(interface) => {
+            let mut exports = interface.exports(engine).peekable();
+            exports.peek().is_some() && exports.all(|(_, export)| is_type(engine, &export.ty))
+        }
+        _ => false,
+    }
 }
 
 fn foreign_imports(engine: &Engine, component: &Component) -> Vec<String> {
