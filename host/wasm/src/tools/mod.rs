@@ -34,6 +34,9 @@ const MAX_TOOLS: usize = 500;
 /// The interface of a program that is run, not called.
 const COMMAND: &str = "wasi:cli/run";
 
+/// What componentize-py leaves behind in a component: it was called before the component was written, and has no use since.
+const PYTHON_HOOK: (&str, &str, [&str; 3]) = ("exports", "init", ["app-name", "symbols", "stub-wasi"]);
+
 /// One exported function.
 #[derive(Debug)]
 pub(crate) struct Tool {
@@ -79,7 +82,9 @@ impl Tools {
                 ComponentItem::ComponentFunc(function) => tools.add(component, None, name, &function)?,
                 ComponentItem::ComponentInstance(interface) if !is_command(name) => {
                     for (function, export) in interface.exports(engine) {
-                        if let ComponentItem::ComponentFunc(ty) = export.ty {
+                        if let ComponentItem::ComponentFunc(ty) = export.ty
+                            && !is_hook(name, function, &ty)
+                        {
                             tools.add(component, Some(name), function, &ty)?;
                         }
                     }
@@ -184,4 +189,8 @@ fn tool_name(interface: Option<&str>, function: &str) -> String {
 
 fn is_command(export: &str) -> bool {
     export.split('@').next() == Some(COMMAND)
+}
+
+fn is_hook(interface: &str, function: &str, ty: &ComponentFunc) -> bool {
+    (interface, function) == (PYTHON_HOOK.0, PYTHON_HOOK.1) && ty.params().map(|(name, _)| name).eq(PYTHON_HOOK.2)
 }
