@@ -2,9 +2,11 @@
 
 use wit_component::WitPrinter;
 use wit_parser::{
-    PackageId, Resolve, WorldId, WorldItem,
+    Function, PackageId, Resolve, WorldId, WorldItem,
     decoding::{DecodedWasm, decode},
 };
+
+use crate::docs::{self, Docs};
 
 /// The longest text that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 256 << 10;
@@ -24,15 +26,38 @@ pub(crate) fn text(component: &[u8]) -> String {
 }
 
 fn print(component: &[u8]) -> Result<String, String> {
-    let decoded = decode(component).map_err(|error| format!("{error:#}"))?;
-    let DecodedWasm::Component(resolve, world) = &decoded else {
+    // The docs are of the package that the component was built from, and would be looked for in the one that is made here of
+    // the component's types.
+    let decoded = decode(&docs::without_docs(component)).map_err(|error| format!("{error:#}"))?;
+    let DecodedWasm::Component(mut resolve, world) = decoded else {
         return Err("it is a WIT package".to_owned());
     };
+    describe(&mut resolve, world, &docs::read(component));
+    let own = resolve.worlds[world].package.ok_or("its world is in no package")?;
     let shown = |id: &PackageId| resolve.packages[*id].name.namespace != WASI;
-    let nested: Vec<PackageId> = packages(resolve, *world).filter(shown).collect();
+    let nested: Vec<PackageId> = packages(&resolve, world).filter(shown).collect();
     let mut printer = WitPrinter::default();
-    printer.print(resolve, decoded.package(), &nested).map_err(|error| format!("{error:#}"))?;
+    printer.print(&resolve, own, &nested).map_err(|error| format!("{error:#}"))?;
     Ok(printer.output.to_string())
+}
+
+/// Puts to each exported function what is said about it.
+fn describe(resolve: &mut Resolve, world: WorldId, docs: &Docs) {
+    let say = |interface: Option<&str>, function: &mut Function| {
+        function.docs.contents = docs.function(interface, &function.name).map(ToOwned::to_owned);
+    };
+    let mut exports = std::mem::take(&mut resolve.worlds[world].exports);
+    for (key, item) in &mut exports {
+        match item {
+            WorldItem::Function(function) => say(None, function),
+            WorldItem::Interface { id, .. } => {
+                let name = resolve.name_world_key(key);
+                resolve.interfaces[*id].functions.values_mut().for_each(|function| say(Some(&name), function));
+            }
+            WorldItem::Type { .. } => {}
+        }
+    }
+    resolve.worlds[world].exports = exports;
 }
 
 /// The packages of the interfaces that a world imports and exports, each once.
