@@ -1,5 +1,6 @@
 //! What plugins may use, with real components: those of `tests/fixtures/components`.
 
+mod fetch;
 mod folder;
 mod grants;
 mod hostile;
