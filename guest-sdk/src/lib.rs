@@ -34,11 +34,12 @@
 //! # Plugins
 //!
 //! A plugin is any component; the functions that it exports are tools. [`plugin!`] makes Rust of the WIT that says what they
-//! are: see there.
+//! are; [`host`] is what Nexus itself offers to it.
 
 mod answer;
 
 pub mod bindings;
+pub mod host;
 mod plugin;
 
 use std::borrow::Cow;
