@@ -29,7 +29,7 @@ mod write_behind;
 
 pub use audit_log::{AuditFault, AuditFilter, AuditLog, AuditLogError, AuditRecord, Denial, Verification};
 pub use budget::{BudgetExceeded, BudgetLimit, Budgets, Spent};
-pub use catalogue::AppCatalogue;
+pub use catalogue::{AppCatalogue, HostCatalogue};
 pub use events::{
     DeadLetter, DeadLetterPage, Events, FollowError, HookError, HookRequest, MAX_BATCH, MAX_EVENT_BYTES, PublishError,
     SecretLookup, SignatureError, TriggerStatus,

@@ -142,6 +142,14 @@ impl Principal {
         self.scopes.iter().any(|scope| matches!(scope, Scope::Admin | Scope::Write(_)))
     }
 
+    /// Whether the key may do this to some application.
+    pub fn may_some(&self, verb: fn(Target) -> Scope) -> bool {
+        self.scopes.iter().any(|scope| match scope {
+            Scope::Admin => true,
+            Scope::Invoke(target) | Scope::Read(target) | Scope::Write(target) => scope.grants(&verb(target.clone())),
+        })
+    }
+
     /// Whether one of the key's scopes grants `wanted`.
     pub fn may(&self, wanted: &Scope) -> bool {
         self.scopes.iter().any(|scope| scope.grants(wanted))

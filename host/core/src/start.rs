@@ -245,6 +245,11 @@ impl Core {
         });
     }
 
+    /// State that changes while Nexus runs.
+    pub(crate) fn runtime(&self) -> &dyn RuntimeStore {
+        self.parts.runtime.as_ref()
+    }
+
     /// Whether calls can be taken.
     pub async fn check_ready(&self) -> Result<(), NotReady> {
         if self.parts.cancel.is_cancelled() {

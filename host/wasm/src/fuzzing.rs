@@ -25,9 +25,8 @@ pub fn component(bytes: &[u8]) {
     if loader::check_header(bytes).is_err() {
         return;
     }
-    let text = child::world_text(bytes);
-    assert!(!text.is_empty());
     let Ok(component) = Component::new(engine(), bytes) else { return };
+    assert!(!child::world_text(bytes).is_empty());
     let imports = loader::imports(engine(), &component);
     drop(capabilities::missing(imports.iter().map(String::as_str), &Grants::default()));
     loader::permits_of(&component);

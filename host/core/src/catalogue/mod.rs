@@ -2,6 +2,8 @@
 
 mod app;
 mod arguments;
+mod host;
 mod refusal;
 
 pub use app::AppCatalogue;
+pub use host::HostCatalogue;

@@ -64,7 +64,7 @@ fn matching(what: &str, patterns: &[String], name: &str) -> Result<(), ServiceEr
 }
 
 /// What the keys of a bucket begin with.
-fn below(bucket: &str) -> Result<String, ServiceError> {
+pub(crate) fn below(bucket: &str) -> Result<String, ServiceError> {
     let bucket = if bucket.is_empty() { DEFAULT_BUCKET } else { bucket };
     let plain = bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if plain && bucket.len() <= MAX_BUCKET {

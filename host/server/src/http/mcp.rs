@@ -1,4 +1,4 @@
-//! `/mcp/{app}`: an application for MCP clients, over streamable HTTP.
+//! `/mcp` and `/mcp/{app}`: the host and its applications for MCP clients, over streamable HTTP.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use axum::{
     response::Response,
 };
 use http_body_util::BodyExt;
-use nexus_core::AppCatalogue;
+use nexus_core::{AppCatalogue, HostCatalogue};
 use nexus_mcp::SessionError;
+use nexus_model::ToolCatalogue;
 
 use super::{
     api::{Api, Caller, Verb},
@@ -31,8 +32,23 @@ pub(crate) async fn serve(
         // Whoever may read it learns whether it is there; whoever may do neither is told of the usual scope.
         api.known(&caller, Verb::Read, &app).map_err(|_| refused)
     })?;
+    let catalogue = AppCatalogue::new(api.core.clone(), name, caller.principal().clone());
+    answer(&api, caller, request, Arc::new(catalogue)).await
+}
+
+/// Shows the host itself, as far as the key may see it.
+pub(crate) async fn serve_host(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
+    let catalogue = HostCatalogue::new(api.core.clone(), caller.principal().clone());
+    answer(&api, caller, request, Arc::new(catalogue)).await
+}
+
+async fn answer(
+    api: &Api,
+    caller: Caller,
+    request: Request,
+    catalogue: Arc<dyn ToolCatalogue>,
+) -> Result<Response, Problem> {
     check_origin(request.uri(), request.headers())?;
-    let catalogue = Arc::new(AppCatalogue::new(api.core.clone(), name, caller.principal().clone()));
     let follows = request.method() == Method::GET;
     let response = match api.mcp.answer(request, catalogue).await {
         Ok(response) => response,

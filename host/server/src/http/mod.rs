@@ -129,6 +129,7 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(health::openapi))
         .routes(routes!(health::welcome))
         // Not HTTP as OpenAPI describes it, but messages of another protocol.
+        .route("/mcp", any(mcp::serve_host))
         .route("/mcp/{app}", any(mcp::serve))
         .split_for_parts()
 }

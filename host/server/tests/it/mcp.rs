@@ -74,6 +74,15 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What each request of the newest revision says of its sender.
+fn meta() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    })
+}
+
 fn names<'a>(list: &'a Value, of: &str, name: &str) -> Vec<&'a str> {
     list[of].as_array().unwrap().iter().map(|item| item[name].as_str().unwrap()).collect()
 }
@@ -186,11 +195,7 @@ async fn a_client_is_told_when_the_tools_change() {
 async fn the_newest_revision_needs_no_session() {
     let host = Host::start().await;
     let request = |method: &str, mut params: Value, name: &str| {
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
+        params["_meta"] = meta();
         let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
         let request = ask(&host, Method::POST, &host.admin).header("mcp-protocol-version", "2026-07-28");
         let request = request.header("mcp-method", method).json(&body);
@@ -236,4 +241,95 @@ async fn a_program_that_speaks_mcp_on_its_standard_streams() {
     assert_eq!(answers[0]["result"]["serverInfo"]["name"], "echo-desk", "{answers:?}");
     assert_eq!(answers[1]["result"]["structuredContent"], json!({ "shout": "HI" }), "{answers:?}");
     assert!(ended.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_is_looked_after_with_its_own_tools() {
+    let host = Host::start().await;
+    let request = |key: &str, tool: &str, arguments: Value| {
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+            "name": tool, "arguments": arguments, "_meta": meta(),
+        }});
+        let request = host.client.post(format!("{}/mcp", host.url())).bearer_auth(key);
+        let request = request.header("accept", "application/json, text/event-stream");
+        request
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", "tools/call")
+            .header("mcp-name", tool)
+            .json(&body)
+    };
+    let call = async |tool: &str, arguments: Value| {
+        message(request(&host.admin, tool, arguments).send().await.unwrap()).await["result"].clone()
+    };
+    let done = async |tool: &str, arguments: Value| {
+        let result = call(tool, arguments).await;
+        assert_eq!(result["isError"], false, "{tool}: {result}");
+        result["structuredContent"].clone()
+    };
+    let app = |mut more: Value| {
+        more["app"] = json!("echo-desk");
+        more
+    };
+    let operations = done("core.operations.list", json!({})).await;
+    assert_eq!(operations["operations"][0]["operation"], "shout");
+    let described = done("core.tools.describe", app(json!({ "tool": "shout" }))).await;
+    assert_eq!(described["input"]["required"], json!(["text"]));
+    assert_eq!(done("core.tools.search", json!({ "query": "LOUDER says" })).await["tools"][0]["tool"], "shout");
+    let called = done("core.operations.call", app(json!({ "operation": "shout", "input": { "text": "hi" } }))).await;
+    assert_eq!((&called["output"], &called["path"]), (&json!({ "shout": "HI" }), &json!("model")));
+
+    let read = done("core.definitions.read", app(json!({ "path": "app.yaml" }))).await;
+    let text = read["text"].as_str().unwrap().replace("Shouts what it is told.", "Shouts.");
+    let write = app(json!({ "path": "app.yaml", "text": text, "expected_revision": read["revision"] }));
+    assert_eq!(done("core.definitions.write", write.clone()).await["changed"], true);
+    let stale = call("core.definitions.write", write).await;
+    assert_eq!(stale["isError"], true, "{stale}");
+    let now = done("core.definitions.list", app(json!({}))).await["revision"].clone();
+    let faulty = app(json!({ "path": "app.yaml", "text": "spec: 1", "expected_revision": now }));
+    let faulty = call("core.definitions.write", faulty).await;
+    assert!(faulty["content"][0]["text"].as_str().unwrap().contains("app.yaml"), "{faulty}");
+    let diff = done("core.definitions.diff", app(json!({ "from": read["revision"] }))).await;
+    assert!(diff["diff"].as_str().unwrap().contains("+  description: Shouts."), "{diff}");
+    assert_eq!(done("core.definitions.history", app(json!({}))).await["changes"].as_array().unwrap().len(), 2);
+    let audit = host.json("/v1/audit?action=file.put").await;
+    assert_eq!(audit["records"][0]["target"], "echo-desk/app.yaml", "{audit}");
+
+    done("core.state.set", app(json!({ "key": "a", "value": { "n": [1] } }))).await;
+    assert_eq!(done("core.state.get", app(json!({ "key": "a" }))).await["value"], json!({ "n": [1] }));
+    assert_eq!(done("core.state.increment", app(json!({ "key": "b", "by": 5 }))).await["value"], 5);
+    assert_eq!(done("core.state.get", app(json!({ "key": "b" }))).await["value"], 5);
+    assert_eq!(done("core.state.list", app(json!({}))).await["keys"], json!(["a", "b"]));
+    done("core.state.delete", app(json!({ "key": "a" }))).await;
+    assert_eq!(done("core.state.get", app(json!({ "key": "a" }))).await["value"], Value::Null);
+    assert_eq!(call("core.state.increment", app(json!({ "key": "b", "bucket": "../x" }))).await["isError"], true);
+
+    done("core.memory.append", app(json!({ "document": "context", "text": "Closed on Sunday." }))).await;
+    let hits = done("core.memory.search", app(json!({ "query": "sunday" }))).await;
+    assert_eq!(hits["hits"][0]["document"], "context", "{hits}");
+    assert!(done("core.memory.read", app(json!({ "document": "context" }))).await["text"].is_string());
+    assert!(done("core.events.publish", app(json!({ "type": "shop.opened", "data": 1 }))).await["id"].is_string());
+    let wrong = call("core.memory.search", app(json!({ "query": 1 }))).await;
+    assert!(wrong["content"][0]["text"].as_str().unwrap().starts_with("invalid_arguments"), "{wrong}");
+
+    // The other operation's answer is written down within a second.
+    let id = called["execution"].clone();
+    in_time(async {
+        while call("core.executions.get", json!({ "id": id })).await["isError"] == true {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(done("core.executions.list", json!({ "app": "echo-desk" })).await["executions"][0]["id"], id);
+
+    let stranger = host.key(&["apps:other:invoke"]).await;
+    let told = message(
+        request(&stranger, "core.operations.call", app(json!({ "operation": "shout", "input": 1 })))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
+    assert!(told["result"]["content"][0]["text"].as_str().unwrap().starts_with("forbidden"), "{told}");
+    let told = message(request(&stranger, "core.state.get", app(json!({ "key": "a" }))).send().await.unwrap()).await;
+    assert_eq!(told["error"]["code"], -32602, "a tool that the key can use nowhere is not there: {told}");
 }

@@ -16,6 +16,9 @@ const WASI: &str = "wasi";
 
 /// The world of a component, and the interfaces in it that are not WASI's, as WIT. It is for people: where WIT has no words
 /// for a component, that is what it says.
+///
+/// The component is one that the compiler has taken: of another file the decoder believes every size, and asks for as much
+/// memory.
 pub(crate) fn text(component: &[u8]) -> String {
     let mut text = print(component).unwrap_or_else(|why| format!("// WIT has no words for this component: {why}\n"));
     if text.len() > MAX_TEXT_BYTES {

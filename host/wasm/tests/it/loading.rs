@@ -1,6 +1,6 @@
 //! What is accepted, and what is refused and how.
 
-use nexus_model::{ComponentAnswer, ComponentHost, ComponentKind, LoadError};
+use nexus_model::{ComponentAnswer, ComponentHost, ComponentKind, LoadError, PluginHost};
 use serde_json::{Value, json};
 
 use crate::support::{Guest, PATIENCE, assemble, built, guest, host, plugin, text, value};
@@ -86,6 +86,13 @@ async fn what_is_no_component_is_refused_with_a_hint() {
     let middle = broken.len() / 2;
     broken[middle..middle + 16].fill(0xff);
     assert!(!not_a_component(&broken).await.is_empty());
+}
+
+/// Found by fuzzing: the decoder of WIT asks for the 2 GiB that a function of this file claims to have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_that_is_not_true_is_refused_before_anybody_believes_it() {
+    let refused = host().inspect(include_bytes!("long-body.wasm")).await;
+    assert!(matches!(refused, Err(LoadError::NotAComponent(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

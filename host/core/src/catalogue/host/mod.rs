@@ -1,0 +1,134 @@
+//! The host itself: what an agent, or a client of a person who looks after applications, does with them, as `core.*` tools.
+
+mod definitions;
+mod executions;
+mod memory;
+mod operations;
+mod outcome;
+mod state;
+mod tool;
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+use nexus_model::{
+    AppName, Author, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Message,
+    ToolAnswered, ToolCatalogue,
+};
+use serde_json::Value;
+
+use self::{
+    outcome::{Outcome, Refusal},
+    tool::{HostTool, all},
+};
+use crate::{Core, Principal, Scope, Target};
+
+const INSTRUCTIONS: &str = "The tools of a Nexus host. Applications are folders of definitions; their operations take JSON \
+    and answer JSON. Begin with `core.operations.list`; `core.tools.search` finds the tools of all applications that the \
+    key may call.";
+
+/// The host, as one caller may see it: the tools for which its key has a scope on some application at least.
+pub struct HostCatalogue {
+    core: Core,
+    principal: Principal,
+}
+
+impl HostCatalogue {
+    /// What this caller sees.
+    pub fn new(core: Core, principal: Principal) -> Self {
+        Self { core, principal }
+    }
+
+    /// The application of this name, if the caller may do this to it and there is one.
+    fn app(&self, name: &str, verb: fn(Target) -> Scope) -> Result<AppName, Refusal> {
+        let unknown = || Refusal::said("unknown_app", format!("there is no application `{}`", short(name)));
+        let app: AppName = name.parse().map_err(|_| unknown())?;
+        let scope = verb(Target::App(app.clone()));
+        if !self.principal.may(&scope) {
+            return Err(Refusal::said("forbidden", format!("the key lacks the scope `{scope}`")));
+        }
+        if self.core.registry.names().contains(&app) { Ok(app) } else { Err(unknown()) }
+    }
+
+    /// The applications to which the caller may do this.
+    fn apps(&self, verb: fn(Target) -> Scope) -> Vec<AppName> {
+        let names = self.core.registry.names().into_iter();
+        names.filter(|app| self.principal.may(&verb(Target::App(app.clone())))).collect()
+    }
+
+    /// Whose commits these calls make.
+    fn author(&self) -> Author {
+        let name = self.principal.name.to_string();
+        Author { name, email: format!("{}@nexus.invalid", self.principal.key_id) }
+    }
+
+    /// Writes to the audit log what is about to be done; it is not done where this fails.
+    async fn note(&self, action: &str, target: String) -> Result<(), Refusal> {
+        self.core.audit_log.record(&self.principal, action, target, serde_json::json!({})).await?;
+        Ok(())
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &'static HostTool> {
+        all().iter().filter(|tool| self.principal.may_some(tool.verb))
+    }
+}
+
+#[async_trait]
+impl ToolCatalogue for HostCatalogue {
+    fn about(&self) -> CatalogueInfo {
+        CatalogueInfo { name: "nexus".to_owned(), instructions: INSTRUCTIONS.to_owned() }
+    }
+
+    fn owner(&self) -> &str {
+        &self.principal.key_id
+    }
+
+    fn version(&self) -> String {
+        String::new()
+    }
+
+    async fn changed_from(&self, _: &str) {
+        std::future::pending::<()>().await;
+    }
+
+    fn tools(&self) -> Vec<CatalogueTool> {
+        self.visible().map(HostTool::shown).collect()
+    }
+
+    async fn call(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
+        let found = self.visible().find(|known| known.name == tool);
+        let found = found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(tool))))?;
+        match (found.call)(self, arguments).await {
+            Ok(value) => Ok(ToolAnswered::Result(value)),
+            Err(Refusal::Said(why)) => Ok(ToolAnswered::Refused(why)),
+            Err(Refusal::Broken(error)) => Err(error),
+        }
+    }
+
+    fn prompts(&self) -> Vec<CataloguePrompt> {
+        Vec::new()
+    }
+
+    async fn prompt(&self, name: &str, _: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
+        Err(CatalogueError::Unknown(format!("the host has no prompt `{}`: look at `/mcp/{{app}}`", short(name))))
+    }
+
+    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
+        Err(CatalogueError::Unknown(format!("the host has no resource `{}`: look at `/mcp/{{app}}`", short(uri))))
+    }
+}
+
+impl fmt::Debug for HostCatalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostCatalogue").field("key", &self.principal.key_id).finish_non_exhaustive()
+    }
+}
+
+/// The beginning of a stranger's text, for a message to him.
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
