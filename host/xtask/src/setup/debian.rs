@@ -152,6 +152,14 @@ pub(super) fn install(packages: &[String]) -> Result<()> {
     quietly(&mut command).with_context(|| format!("{} cannot be installed by `{mend}`", packages.join(" and ")))
 }
 
+/// Ends the service that a package has started, where there is anything that starts services.
+pub(super) fn stop_service(package: &str) -> Result<()> {
+    if said(Command::new("systemctl").args(["is-active", package])).is_some() {
+        quietly(as_root("systemctl").args(["disable", "--now", package]))?;
+    }
+    Ok(())
+}
+
 /// The names of the packages that match `pattern`. An image whose lists were removed gets them again.
 pub(super) fn search(pattern: &str) -> Vec<String> {
     let found = names(pattern);
@@ -170,7 +178,7 @@ fn names(pattern: &str) -> Vec<String> {
 }
 
 /// A program with the right to change the system.
-pub(super) fn as_root(program: &str) -> Command {
+fn as_root(program: &str) -> Command {
     let root = said(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
     let mut command = Command::new(if root { program } else { "sudo" });
     if !root {

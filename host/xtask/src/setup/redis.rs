@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{debian, quietly, said};
+use super::{debian, said};
 use crate::out;
 
 /// Debian's package, which brings both programs.
@@ -32,7 +32,7 @@ pub(crate) fn ensure() -> Result<()> {
         bail!("there is no package {PACKAGE} here: {mend}");
     }
     debian::install(&[PACKAGE.to_owned()]).context(mend)?;
-    stop_service()?;
+    debian::stop_service(PACKAGE)?;
     version().map(drop).with_context(|| format!("{PACKAGE} was installed and is not found: {mend}"))
 }
 
@@ -44,14 +44,6 @@ fn version() -> Option<u32> {
 
 fn main_version(told: &str) -> Option<u32> {
     told.split_whitespace().find_map(|word| word.strip_prefix("v="))?.split('.').next()?.parse().ok()
-}
-
-/// Ends the service that the package has started, where there is anything that starts services.
-fn stop_service() -> Result<()> {
-    if said(Command::new("systemctl").args(["is-active", PACKAGE])).is_some() {
-        quietly(debian::as_root("systemctl").args(["disable", "--now", PACKAGE]))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
