@@ -65,6 +65,9 @@ pub(crate) enum Failure {
     #[diagnostic(help("mend what is wrong and run it again: it goes on where it was"))]
     Stopped(#[from] crate::record::Stop),
     #[error(transparent)]
+    #[diagnostic(transparent)]
+    Pull(#[from] Box<super::oci::PullError>),
+    #[error(transparent)]
     Telemetry(#[from] nexus_signals::TelemetryError),
     #[error("the runtime did not start")]
     Runtime(#[source] std::io::Error),

@@ -22,6 +22,7 @@ mod mcp;
 mod memory;
 mod metrics;
 mod model;
+mod oci;
 pub(crate) mod output;
 mod plugin;
 mod record;
@@ -91,6 +92,7 @@ fn dispatch(command: Command, output: Output, environment: Environment, redactor
             ended
         }
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment, &redactor)),
+        Command::Plugin(plugin) => current_thread()?.block_on(plugin::run(&plugin, output, &environment, &redactor)),
         Command::Record(record) => current_thread()?.block_on(record::run(&record, output, &environment, &redactor)),
         command => current_thread()?.block_on(ask(command, output)),
     }
@@ -114,12 +116,12 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         Command::Metrics(metrics) => metrics::run(&metrics, output).await,
         Command::Events(events) => events::run(&events, output).await,
         Command::Memory(memory) => memory::run(&memory, output).await,
-        Command::Plugin(plugin) => plugin::run(&plugin, output).await,
         Command::Check(_)
         | Command::Serve(_)
         | Command::Mcp(_)
         | Command::Model(_)
         | Command::Record(_)
+        | Command::Plugin(_)
         | Command::New(_)
         | Command::Templates { .. }
         | Command::Completions { .. }

@@ -6,6 +6,7 @@ mod show;
 
 use std::path::Path;
 
+use nexus_signals::Redactor;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
@@ -14,14 +15,21 @@ use super::{
     call,
     client::{Client, segment},
     failure::Failure,
+    oci::{self, Pulled},
     output::Output,
 };
-use crate::{InspectedView, PluginList, PluginView, ToolResult, WrittenView};
+use crate::{InspectedView, PluginList, PluginView, ToolResult, WrittenView, environment::Environment};
 
-pub(super) async fn run(command: &Plugin, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Plugin,
+    output: Output,
+    environment: &Environment,
+    redactor: &Redactor,
+) -> Result<(), Failure> {
+    let desk = Desk { environment, redactor, output };
     match command {
-        Plugin::Add(wanted) => add(wanted, output).await,
-        Plugin::Update(wanted) => update(wanted, output).await,
+        Plugin::Add(wanted) => add(wanted, desk).await,
+        Plugin::Update(wanted) => update(wanted, desk).await,
         Plugin::List { app, connection } => {
             let list: PluginList = Client::new(connection)?.get(&format!("/v1/apps/{}/plugins", segment(app))).await?;
             if output.json {
@@ -41,7 +49,8 @@ pub(super) async fn run(command: &Plugin, output: Output) -> Result<(), Failure>
             Ok(())
         }
         Plugin::Inspect { what, app: None, connection } => {
-            let found = inspected(&Client::new(connection)?, read(what)?).await?;
+            let given = Given::read(what, desk).await?;
+            let found = inspected(&Client::new(connection)?, given.component).await?;
             if output.json {
                 output.value(&found);
             } else {
@@ -50,7 +59,8 @@ pub(super) async fn run(command: &Plugin, output: Output) -> Result<(), Failure>
             Ok(())
         }
         Plugin::Grants { component, connection } => {
-            let found = inspected(&Client::new(connection)?, read(component)?).await?;
+            let given = Given::read(component, desk).await?;
+            let found = inspected(&Client::new(connection)?, given.component).await?;
             if output.json {
                 output.value(&found.needs);
             } else {
@@ -81,48 +91,49 @@ pub(super) async fn run(command: &Plugin, output: Output) -> Result<(), Failure>
     }
 }
 
-async fn add(wanted: &Add, output: Output) -> Result<(), Failure> {
-    let component = read(&wanted.component)?;
+/// Where a command is typed.
+#[derive(Clone, Copy)]
+struct Desk<'a> {
+    environment: &'a Environment,
+    redactor: &'a Redactor,
+    output: Output,
+}
+
+async fn add(wanted: &Add, desk: Desk<'_>) -> Result<(), Failure> {
     let name = name(wanted.name.as_deref(), &wanted.component)?;
+    let given = Given::read(&wanted.component, desk).await?;
     let client = Client::new(&wanted.what.connection)?;
-    let request = Put::new(&wanted.what, name, component)?;
+    let request = Put::new(&wanted.what, &name, given)?;
     let written = request.send(&client, (header::IF_NONE_MATCH, "*"), false).await?;
-    told(&written, name, "added", output);
+    told(&written, &name, "added", desk.output);
     Ok(())
 }
 
-async fn update(wanted: &Update, output: Output) -> Result<(), Failure> {
+async fn update(wanted: &Update, desk: Desk<'_>) -> Result<(), Failure> {
     let client = Client::new(&wanted.what.connection)?;
     let name = match &wanted.component {
         Some(component) => name(wanted.name.as_deref(), component)?,
-        None => wanted.name.as_deref().ok_or_else(|| {
-            Failure::usage("nothing says which plugin", "name it with --name, or give a component's file")
-        })?,
+        None => wanted
+            .name
+            .clone()
+            .ok_or_else(|| Failure::usage("nothing says which plugin", "name it with --name, or give a component"))?,
     };
     // It must be there, so that a mistyped name adds nothing.
-    let present: PluginView = client.get(&path(&wanted.what.app, name)).await?;
-    let (component, source) = match &wanted.component {
-        Some(component) => (read(component)?, None),
-        None => (present_component(&client, &wanted.what.app, &present).await?, present.source),
+    let present: PluginView = client.get(&path(&wanted.what.app, &name)).await?;
+    let given = match &wanted.component {
+        Some(component) => Given::read(component, desk).await?,
+        None => Given::present(&client, &wanted.what.app, present).await?,
     };
-    let request = Put { source, ..Put::new(&wanted.what, name, component)? };
+    let request = Put::new(&wanted.what, &name, given)?;
     let anything = (header::IF_MATCH, "*");
     let written = match request.send(&client, anything.clone(), wanted.yes).await {
-        Err(Failure::Answer(problem)) if problem.code == "grants_widened" && consent::given(&problem, output) => {
+        Err(Failure::Answer(problem)) if problem.code == "grants_widened" && consent::given(&problem, desk.output) => {
             request.send(&client, anything, true).await?
         }
         outcome => outcome?,
     };
-    told(&written, name, "updated", output);
+    told(&written, &name, "updated", desk.output);
     Ok(())
-}
-
-/// The component that a plugin has.
-async fn present_component(client: &Client, app: &str, plugin: &PluginView) -> Result<Vec<u8>, Failure> {
-    let file: Vec<_> = plugin.component.split('/').map(segment).collect();
-    let path = format!("/v1/apps/{}/files/{}", segment(app), file.join("/"));
-    let response = client.send(client.request(Method::GET, &path)).await?;
-    response.bytes().await.map(|bytes| bytes.to_vec()).map_err(|source| client.failed(source))
 }
 
 /// What is sent to add or replace a plugin.
@@ -134,8 +145,41 @@ struct Put {
     component: Vec<u8>,
 }
 
+/// A component, and where it came from if that is elsewhere.
+struct Given {
+    component: Vec<u8>,
+    source: Option<String>,
+}
+
+impl Given {
+    /// Reads a file, or pulls what a reference names if there is no such file.
+    async fn read(text: &str, desk: Desk<'_>) -> Result<Self, Failure> {
+        match oci::reference(text).filter(|_| !Path::new(text).exists()) {
+            Some(reference) => {
+                let pulled = oci::pull(&reference.map_err(Box::new)?, desk.environment, desk.redactor).await;
+                let Pulled { component, source } = pulled.map_err(Box::new)?;
+                desk.output.note(&format!("Pulled {source}"));
+                Ok(Self { component, source: Some(source) })
+            }
+            None => match std::fs::read(text) {
+                Ok(component) => Ok(Self { component, source: None }),
+                Err(source) => Err(Failure::Unreadable { path: text.into(), source }),
+            },
+        }
+    }
+
+    /// The component that a plugin has.
+    async fn present(client: &Client, app: &str, plugin: PluginView) -> Result<Self, Failure> {
+        let file: Vec<_> = plugin.component.split('/').map(segment).collect();
+        let path = format!("/v1/apps/{}/files/{}", segment(app), file.join("/"));
+        let response = client.send(client.request(Method::GET, &path)).await?;
+        let component = response.bytes().await.map_err(|source| client.failed(source))?.to_vec();
+        Ok(Self { component, source: plugin.source })
+    }
+}
+
 impl Put {
-    fn new(what: &Become, name: &str, component: Vec<u8>) -> Result<Self, Failure> {
+    fn new(what: &Become, name: &str, Given { component, source }: Given) -> Result<Self, Failure> {
         let component = match &what.wit {
             Some(wit) => nexus_wasm::with_docs(&component, wit).map_err(|error| {
                 Failure::usage(
@@ -146,7 +190,7 @@ impl Put {
             None => component,
         };
         let grants = grants::read(what.grants.as_deref(), &what.grant)?;
-        Ok(Self { path: path(&what.app, name), grants, source: None, message: what.message.clone(), component })
+        Ok(Self { path: path(&what.app, name), grants, source, message: what.message.clone(), component })
     }
 
     async fn send(
@@ -173,16 +217,16 @@ async fn inspected(client: &Client, component: Vec<u8>) -> Result<InspectedView,
     client.read(client.send(request.body(component)).await?).await
 }
 
-fn read(file: &str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|source| Failure::Unreadable { path: file.into(), source })
-}
-
-/// The name that is given, or else that of the file.
-fn name<'a>(given: Option<&'a str>, file: &'a str) -> Result<&'a str, Failure> {
-    let stem = given.or_else(|| Path::new(file).file_stem()?.to_str());
-    let valid = stem.filter(|name| name.parse::<nexus_model::PluginName>().is_ok());
-    valid.ok_or_else(|| {
-        let message = format!("`{}` cannot be the name of a plugin", stem.unwrap_or(file));
+/// The name that is given, or else that of the file or of the repository.
+fn name(given: Option<&str>, component: &str) -> Result<String, Failure> {
+    let name = match (given, oci::reference(component)) {
+        (Some(name), _) => Some(name.to_owned()),
+        (None, Some(reference)) => Some(oci::name(&reference.map_err(Box::new)?).to_owned()),
+        (None, None) => Path::new(component).file_stem().and_then(|stem| stem.to_str()).map(str::to_owned),
+    };
+    let valid = name.as_ref().filter(|name| name.parse::<nexus_model::PluginName>().is_ok());
+    valid.cloned().ok_or_else(|| {
+        let message = format!("`{}` cannot be the name of a plugin", name.as_deref().unwrap_or(component));
         Failure::usage(message, "give one with --name: 1 to 63 of a-z, 0-9 and `-`, beginning with a letter")
     })
 }
@@ -210,13 +254,15 @@ fn told(written: &WrittenView, plugin: &str, what: &str, output: Output) {
 
 #[cfg(test)]
 mod tests {
-    use super::{name, query};
+    use super::query;
 
     #[test]
     fn a_plugin_has_the_name_of_its_file_if_it_can() {
-        assert_eq!(name(None, "/x/orders.wasm").ok(), Some("orders"));
-        assert_eq!(name(Some("prices"), "Orders_2.wasm").ok(), Some("prices"));
-        assert!(name(None, "Orders_2.wasm").is_err());
+        let name = |given, component| super::name(given, component).ok();
+        assert_eq!(name(None, "/x/orders.wasm").as_deref(), Some("orders"));
+        assert_eq!(name(None, "ghcr.io/acme/orders:1.2").as_deref(), Some("orders"));
+        assert_eq!(name(Some("prices"), "Orders_2.wasm").as_deref(), Some("prices"));
+        assert!(name(None, "Orders_2.wasm").is_none());
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod logs;
 mod mcp;
 mod memory;
 mod metrics;
+mod oci;
 mod optimization;
 mod plugins;
 mod program;

@@ -35,7 +35,7 @@ pub(crate) fn component(factor: u32, more: &str) -> Vec<u8> {
 }
 
 const CONFIG: &str = r#"(import "wasi:config/store@0.2.0-rc.1" (instance))"#;
-const LOGGING: &str = r#"(import "wasi:logging/logging@0.1.0-draft" (instance))"#;
+pub(crate) const LOGGING: &str = r#"(import "wasi:logging/logging@0.1.0-draft" (instance))"#;
 
 pub(crate) async fn put(
     host: &Host,

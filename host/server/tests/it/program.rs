@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::support::{SHOUT, ShoutingEndpoint, break_app, write_app};
 
-fn nexus(dir: &Path, arguments: &[&str]) -> Command {
+/// The program in a folder, with no variables.
+pub(crate) fn nexus(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
     command.current_dir(dir).env_clear().args(arguments).stdin(Stdio::null());
     command

@@ -22,22 +22,29 @@ const ADD: &str = "\
 Examples:
   nexus plugin add orders.wasm --app shop
   nexus plugin add orders.wasm --app shop --wit wit --grant state=read --grant http=https://api.example.com
-  nexus plugin add orders.wasm --app shop --name prices --grants grants.yaml";
+  nexus plugin add orders.wasm --app shop --name prices --grants grants.yaml
+  nexus plugin add ghcr.io/acme/orders:1.2 --app shop     # from an OCI registry; the digest is written down with it";
 
 const UPDATE: &str = "\
 Examples:
   nexus plugin update orders.wasm --app shop              # the grants stay
+  nexus plugin update ghcr.io/acme/orders:1.3 --app shop
   nexus plugin update --app shop --name orders --grant state=read --yes   # other grants, the same component";
+
+const REGISTRY: &str = "\
+A reference begins with its registry, and ends with a tag, `:latest` if left out, or with a digest: `name@sha256:…` is that and
+nothing else. The login is that of `docker login`: ~/.docker/config.json with its credential helpers, or the same JSON in
+DOCKER_AUTH_CONFIG. It goes to the registry, never to Nexus. A file of the same name goes before.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
     /// Add a component: its exported functions are tools of the application from then on.
-    #[command(after_help = ADD, after_long_help = format!("{ADD}\n\n{GRANTS}"))]
+    #[command(after_help = ADD, after_long_help = format!("{ADD}\n\n{REGISTRY}\n\n{GRANTS}"))]
     Add(Add),
     /// Replace a plugin's component, or its grants. Running calls end with the component that they began with.
     ///
     /// More grants than before are asked for on a terminal, and otherwise need --yes.
-    #[command(after_help = UPDATE, after_long_help = format!("{UPDATE}\n\n{GRANTS}"))]
+    #[command(after_help = UPDATE, after_long_help = format!("{UPDATE}\n\n{REGISTRY}\n\n{GRANTS}"))]
     Update(Update),
     /// List an application's plugins.
     #[command(after_help = "Examples:\n  nexus plugin list --app shop\n  nexus plugin list --app shop --json")]
@@ -49,10 +56,12 @@ pub(crate) enum Plugin {
         connection: Connection,
     },
     /// Show what a component, or a plugin of an application, exports and imports.
-    #[command(after_help = "Examples:\n  nexus plugin inspect orders.wasm\n  nexus plugin inspect orders --app shop")]
+    #[command(
+        after_help = "Examples:\n  nexus plugin inspect orders.wasm\n  nexus plugin inspect ghcr.io/acme/orders:1.2\n  nexus plugin inspect orders --app shop"
+    )]
     Inspect {
-        /// A component's file; with --app, the name of a plugin.
-        #[arg(value_name = "FILE|NAME")]
+        /// A component's file, or its reference in an OCI registry; with --app, the name of a plugin.
+        #[arg(value_name = "FILE|REFERENCE|NAME")]
         what: String,
         /// The application whose plugin it is.
         #[arg(long)]
@@ -63,8 +72,8 @@ pub(crate) enum Plugin {
     /// Show the least grants that a component needs, as YAML to paste.
     #[command(after_help = "Example:\n  nexus plugin grants orders.wasm > grants.yaml   # then put in what is meant")]
     Grants {
-        /// A component's file.
-        #[arg(value_name = "FILE")]
+        /// A component's file, or its reference in an OCI registry.
+        #[arg(value_name = "FILE|REFERENCE")]
         component: String,
         #[command(flatten)]
         connection: Connection,
@@ -125,10 +134,10 @@ pub(crate) struct Become {
 
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// The component's file.
-    #[arg(value_name = "FILE")]
+    /// The component's file, or its reference in an OCI registry, as `ghcr.io/acme/orders:1.2`.
+    #[arg(value_name = "FILE|REFERENCE")]
     pub(crate) component: String,
-    /// The plugin's name [default: the file's].
+    /// The plugin's name [default: the file's or the repository's].
     #[arg(long)]
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -137,10 +146,10 @@ pub(crate) struct Add {
 
 #[derive(Debug, Args)]
 pub(crate) struct Update {
-    /// The new component's file; the component stays if left out.
-    #[arg(value_name = "FILE")]
+    /// The new component's file or reference; the component stays if left out.
+    #[arg(value_name = "FILE|REFERENCE")]
     pub(crate) component: Option<String>,
-    /// The plugin's name [default: the file's].
+    /// The plugin's name [default: the file's or the repository's].
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Grant more than before without being asked.
