@@ -1,5 +1,7 @@
 //! A component's world as text.
 
+use std::panic::catch_unwind;
+
 use wit_component::WitPrinter;
 use wit_parser::{
     Function, PackageId, Resolve, WorldId, WorldItem,
@@ -20,7 +22,10 @@ const WASI: &str = "wasi";
 /// The component is one that the compiler has taken: of another file the decoder believes every size, and asks for as much
 /// memory.
 pub(crate) fn text(component: &[u8]) -> String {
-    let mut text = print(component).unwrap_or_else(|why| format!("// WIT has no words for this component: {why}\n"));
+    // The decoder panics at names that components may have and packages of WIT may not. What is for people must not keep a
+    // component out.
+    let printed = catch_unwind(|| print(component)).unwrap_or_else(|_| Err("its names are not WIT's".to_owned()));
+    let mut text = printed.unwrap_or_else(|why| format!("// WIT has no words for this component: {why}\n"));
     if text.len() > MAX_TEXT_BYTES {
         text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
         text.push_str("\n// and more, which is not shown\n");

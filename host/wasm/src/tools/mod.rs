@@ -169,6 +169,9 @@ fn tool(component: &Component, interface: Option<&str>, function: &str, ty: &Com
     if function.starts_with('[') {
         return Err(NoTool::OfResource);
     }
+    if !function.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(NoTool::Name);
+    }
     let shape = FunctionShape::of(ty)?;
     let parent = interface.map(|interface| component.get_export_index(None, interface).ok_or(NoTool::Unreachable));
     let index = component.get_export_index(parent.transpose()?.as_ref(), function).ok_or(NoTool::Unreachable)?;

@@ -89,6 +89,8 @@ pub(crate) enum NoTool {
     Unsayable(&'static str),
     #[error("it belongs to a resource")]
     OfResource,
+    #[error("its name is not made of letters, digits and `-` alone")]
+    Name,
     #[error("it cannot be reached by its name")]
     Unreachable,
     #[error("it is async")]

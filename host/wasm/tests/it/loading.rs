@@ -95,6 +95,19 @@ async fn a_size_that_is_not_true_is_refused_before_anybody_believes_it() {
     assert!(matches!(refused, Err(LoadError::NotAComponent(_))), "{refused:?}");
 }
 
+/// Found by fuzzing: the decoder of WIT panics at a function that is named like an interface.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_wit_does_not_have_is_no_tools_and_the_others_are_there() {
+    let component = r#"(component
+        (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+        (func $f (canon lift (core func $i "f")))
+        (export "acme:mail/send" (func $f)) (export "ping" (func $f)))"#;
+    let facts = host().inspect(&wat::parse_str(component).unwrap()).await.unwrap();
+    assert_eq!(facts.tools.iter().map(|tool| &*tool.name).collect::<Vec<_>>(), ["ping"]);
+    assert_eq!(facts.left_out[0].function, "acme:mail/send");
+    assert!(facts.wit.contains("no words"), "{}", facts.wit);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn compiled_code_is_refused() {
     let mut engine = wasmtime::Config::new();
