@@ -49,7 +49,7 @@ const OWNERS: [(&str, &str); 16] = [
 const BANNED: [&str; 5] = ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "wizer"];
 
 /// Licences under which a part of Nexus may come.
-const LICENCES: [&str; 14] = [
+const LICENCES: [&str; 15] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -61,6 +61,7 @@ const LICENCES: [&str; 14] = [
     "ISC",
     "MIT",
     "MIT-0",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
