@@ -43,7 +43,7 @@ pub use rates::{RateExceeded, RateState};
 pub use registry::{
     AppDetail, AppStatus, AppSummary, ApplicationRegistry, Condition, Diff, Edit, FileChange, FileDiff, HISTORY_PAGE,
     ImportError, ImportReport, Inactive, LifecycleError, MoveError, OperationDetail, PluginChange, PluginDetail,
-    RegistryError, Remote, Widening, WriteError, Written,
+    RegistryError, Remote, Widening, WriteError, Written, text_diff,
 };
 pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
 pub use scope::{Principal, Scope, ScopeError, Target};

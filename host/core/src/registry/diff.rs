@@ -85,7 +85,7 @@ pub(super) fn diff(old: &FileTree, new: &FileTree) -> Vec<FileDiff> {
 }
 
 /// What changed in a text, as a unified diff with three lines around each change; empty if nothing did.
-pub(super) fn text_diff(old: &str, new: &str) -> String {
+pub fn text_diff(old: &str, new: &str) -> String {
     let lines = TextDiff::configure().algorithm(Algorithm::Myers).timeout(PATIENCE).diff_lines(old, new);
     lines.unified_diff().context_radius(CONTEXT).to_string()
 }

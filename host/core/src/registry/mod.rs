@@ -37,7 +37,7 @@ use crate::{
     start::Parts,
 };
 
-pub use diff::{Diff, FileChange, FileDiff};
+pub use diff::{Diff, FileChange, FileDiff, text_diff};
 pub(crate) use entry::{Active, Definition, OperationEntry};
 pub use history::HISTORY_PAGE;
 pub use import::{ImportError, ImportReport};

@@ -122,7 +122,7 @@ async fn update(wanted: &Update, desk: Desk<'_>) -> Result<(), Failure> {
     let present: PluginView = client.get(&path(&wanted.what.app, &name)).await?;
     let given = match &wanted.component {
         Some(component) => Given::read(component, desk).await?,
-        None => Given::present(&client, &wanted.what.app, present).await?,
+        None => Given::present(&client, &wanted.what.app, &present).await?,
     };
     let request = Put::new(&wanted.what, &name, given)?;
     let anything = (header::IF_MATCH, "*");
@@ -132,6 +132,10 @@ async fn update(wanted: &Update, desk: Desk<'_>) -> Result<(), Failure> {
         }
         outcome => outcome?,
     };
+    if written.changed {
+        let now: PluginView = client.get(&path(&wanted.what.app, &name)).await?;
+        desk.output.note(&consent::changes(&present, &now));
+    }
     told(&written, &name, "updated", desk.output);
     Ok(())
 }
@@ -169,12 +173,12 @@ impl Given {
     }
 
     /// The component that a plugin has.
-    async fn present(client: &Client, app: &str, plugin: PluginView) -> Result<Self, Failure> {
+    async fn present(client: &Client, app: &str, plugin: &PluginView) -> Result<Self, Failure> {
         let file: Vec<_> = plugin.component.split('/').map(segment).collect();
         let path = format!("/v1/apps/{}/files/{}", segment(app), file.join("/"));
         let response = client.send(client.request(Method::GET, &path)).await?;
         let component = response.bytes().await.map_err(|source| client.failed(source))?.to_vec();
-        Ok(Self { component, source: plugin.source })
+        Ok(Self { component, source: plugin.source.clone() })
     }
 }
 

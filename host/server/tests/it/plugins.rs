@@ -286,8 +286,11 @@ async fn plugins_are_managed_on_the_command_line() {
         let (code, _, error) = type_in(&wider);
         assert!(code == 1 && error.contains("+ state: read") && error.contains("--yes"), "{error}");
         assert!(done(&[&wider[..], &["--yes"]].concat()).contains("updated"));
-        fs::write(dir.path().join("sums.wasm"), component(3, LOGGING)).unwrap();
-        done(&[&["update", "sums.wasm"], &app[..]].concat());
+        fs::write(dir.path().join("sums.wasm"), component(3, "")).unwrap();
+        let update = ["update", "sums.wasm", "--grant", "state=read"];
+        let (code, _, told) = type_in(&[&update[..], &app[..]].concat());
+        assert!(code == 0 && told.contains("- sha256:") && told.contains("- logging: true"), "{told}");
+        assert!(told.contains("-  import wasi:logging/logging"), "{told}");
         assert_eq!(done(&[&["run", "sums.times", "--args", "{\"number\": 4}"], &app[..]].concat()).trim(), "12");
         assert_eq!(type_in(&[&["update", "sums.wasm", "--name", "other"], &app[..]].concat()).0, 1, "not there");
         assert!(done(&[&["remove", "sums"], &app[..]].concat()).contains("removed"));

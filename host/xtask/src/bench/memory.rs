@@ -92,6 +92,6 @@ fn call(house: &House, count: usize) -> Result<()> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown to people")]
-fn mebibytes(bytes: u64) -> f64 {
+pub(super) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

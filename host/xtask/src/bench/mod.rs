@@ -7,6 +7,7 @@ mod http;
 mod load;
 mod machine;
 mod memory;
+mod plugins;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ enum Name {
     Activate,
     /// Resident memory with 100 applications, and its growth over 100,000 calls.
     Memory,
+    /// Start-up and resident memory with 1,000 plugins that nobody calls.
+    Plugins,
 }
 
 /// What was measured, and under which settings.
@@ -71,6 +74,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         Name::Calls => calls::measure(workspace)?,
         Name::Activate => activate::measure(workspace)?,
         Name::Memory => memory::measure(workspace)?,
+        Name::Plugins => plugins::measure(workspace)?,
     };
     print(&findings, arguments.json, &machine::describe());
     Ok(())
