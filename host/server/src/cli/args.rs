@@ -25,7 +25,7 @@ pub(crate) use memory::{Memory, Remember};
 pub(crate) use models::{Model, ModelTest, Record};
 pub(crate) use observe::{Logs, Metrics};
 pub(crate) use operations::{Call, Executions, Jit, Target};
-pub(crate) use plugin::{Add, Become, Plugin, Update};
+pub(crate) use plugin::{Add, Become, Dev, Language, New as NewPlugin, Plugin, Update};
 pub(crate) use serve::{Format, Serve};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";

@@ -1,7 +1,9 @@
 //! `nexus plugin`.
 
 mod consent;
+mod dev;
 mod grants;
+mod new;
 mod show;
 
 use std::path::Path;
@@ -28,6 +30,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let desk = Desk { environment, redactor, output };
     match command {
+        Plugin::New(wanted) => new::run(wanted, output),
+        Plugin::Dev(wanted) => dev::run(wanted, output).await,
         Plugin::Add(wanted) => add(wanted, desk).await,
         Plugin::Update(wanted) => update(wanted, desk).await,
         Plugin::List { app, connection } => {

@@ -4,6 +4,7 @@
 mod across;
 mod applications;
 mod audit;
+mod authors;
 mod budgets;
 mod commands;
 mod completions;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use nexus_model::PluginName;
 
 use super::Connection;
 
@@ -36,8 +37,31 @@ A reference begins with its registry, and ends with a tag, `:latest` if left out
 nothing else. The login is that of `docker login`: ~/.docker/config.json with its credential helpers, or the same JSON in
 DOCKER_AUTH_CONFIG. It goes to the registry, never to Nexus. A file of the same name goes before.";
 
+const NEW: &str = "\
+Examples:
+  nexus plugin new orders
+  nexus plugin new orders --lang python --dir plugins/orders";
+
+const DEV: &str = "\
+Examples:
+  nexus plugin dev --app shop                       # the plugin in this folder, by the folder's name
+  nexus plugin dev plugins/orders --app shop --grant state=read
+  nexus plugin dev --app shop --build 'make component' --component out/orders.wasm";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
+    /// Begin a plugin, without a server.
+    ///
+    /// Writes a new folder with the WIT of the plugin's tools, code, a test and a README that says how it is built. Nothing in
+    /// it belongs to Nexus: what it is built with is the language's own.
+    #[command(after_help = NEW)]
+    New(New),
+    /// Build a plugin whenever its files change, and have the server take it over. Ctrl-C ends it.
+    ///
+    /// It is added where it is not there yet. A folder with `Cargo.toml` is built by cargo, one with `package.json` by
+    /// `npm run build`, one with `build.sh` by `sh build.sh`; the last two leave the component in `dist`.
+    #[command(after_help = DEV, after_long_help = format!("{DEV}\n\n{GRANTS}"))]
+    Dev(Dev),
     /// Add a component: its exported functions are tools of the application from then on.
     #[command(after_help = ADD, after_long_help = format!("{ADD}\n\n{REGISTRY}\n\n{GRANTS}"))]
     Add(Add),
@@ -110,8 +134,46 @@ pub(crate) enum Plugin {
     },
 }
 
-/// What a plugin is to become, but for its component.
 #[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The plugin's name, which is the namespace of its tools.
+    pub(crate) name: PluginName,
+    /// What it is written in.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
+    /// The folder [default: the plugin's name].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// What a plugin can be begun in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    Js,
+    Python,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// The plugin's folder.
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// The plugin's name [default: the folder's].
+    #[arg(long)]
+    pub(crate) name: Option<PluginName>,
+    /// How it is built, where the folder does not say so: a command of the shell, which runs in the folder.
+    #[arg(long, value_name = "COMMAND", requires = "component")]
+    pub(crate) build: Option<String>,
+    /// What that makes, below the folder.
+    #[arg(long, value_name = "FILE", requires = "build")]
+    pub(crate) component: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) what: Become,
+}
+
+/// What a plugin is to become, but for its component.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Become {
     /// The application.
     #[arg(long)]
