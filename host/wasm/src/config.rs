@@ -57,7 +57,8 @@ impl WasmConfig {
             },
             plugin_compile: CompileLimits {
                 cpu: Duration::from_mins(1),
-                wall: Duration::from_mins(1),
+                // The child gives way to others: on a busy machine it has a quarter of a processor.
+                wall: Duration::from_mins(4),
                 data_bytes: 1 << 30,
             },
             egress: Egress::default(),
