@@ -118,7 +118,7 @@ async fn a_plugin_is_taken_over_on_every_change() {
         assert_eq!(times(dir, &served.url), "12");
 
         fs::remove_file(&source).unwrap();
-        says(&dir.join("dev.log"), "failed (exit status: 1)");
+        says(&dir.join("dev.log"), "failed (exit status: 1)\nthe next change builds it again");
         fs::write(&source, "no component").unwrap();
         says(&dir.join("dev.log"), "it is no WebAssembly component");
         assert_eq!(times(dir, &served.url), "12", "what was there goes on");

@@ -3,11 +3,14 @@
 mod project;
 mod watch;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use nexus_model::PluginName;
 use reqwest::header;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
 
 use self::{project::Project, watch::Watch};
 use super::{
@@ -20,6 +23,11 @@ use super::{
     Given, Put, path, told,
 };
 use crate::PluginView;
+
+/// The longest that a build is waited for: the first one of a crate brings and builds all that it is made of.
+const BUILD: Duration = Duration::from_mins(15);
+/// The longest that the server is waited for, which compiles the component to machine code.
+const SERVER: Duration = Duration::from_mins(6);
 
 /// Goes on until somebody ends it. What fails is shown, and tried again on the next change.
 pub(super) async fn run(wanted: &Dev, output: Output) -> Result<(), Failure> {
@@ -41,6 +49,7 @@ pub(super) async fn run(wanted: &Dev, output: Output) -> Result<(), Failure> {
             tokio::select! {
                 taken = take_over(&client, &project, &what, &name, output) => if let Err(failure) = taken {
                     failure.show(output);
+                    output.note("the next change builds it again");
                 },
                 () = stop.asked() => return Ok(()),
             }
@@ -68,8 +77,21 @@ async fn take_over(
     name: &PluginName,
     output: Output,
 ) -> Result<(), Failure> {
-    let file = project.build().await?;
+    output.note(&format!("{name}: it is built"));
+    let file = within(BUILD, "the build", project.build()).await?;
     let component = std::fs::read(&file).map_err(|source| Failure::Unreadable { path: file, source })?;
+    output.note(&format!("{name}: the server takes it over"));
+    within(SERVER, "the server", put(client, component, what, name, output)).await
+}
+
+/// Adds the plugin, or updates it where it is there already.
+async fn put(
+    client: &Client,
+    component: Vec<u8>,
+    what: &Become,
+    name: &PluginName,
+    output: Output,
+) -> Result<(), Failure> {
     let name = name.as_str();
     let request = Put::new(what, name, Given { component, source: None })?;
     let (condition, done) = match client.get::<PluginView>(&path(&what.app, name)).await {
@@ -80,6 +102,14 @@ async fn take_over(
     let written = request.send(client, (condition, "*"), false).await?;
     told(&written, name, done, output);
     Ok(())
+}
+
+/// Waits for something so long and no longer.
+async fn within<T>(limit: Duration, who: &str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        let message = format!("{who} took more than {} s and is not waited for any longer", limit.as_secs());
+        Err(Failure::usage(message, "end this program and see by hand what holds it up"))
+    })
 }
 
 /// Hears that the program is to end, also while nobody listens.
@@ -99,5 +129,19 @@ impl Stop {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_waited_for_without_end() {
+        let failure = within(Duration::from_millis(1), "the build", pending::<Result<(), _>>()).await.unwrap_err();
+        assert!(failure.to_string().starts_with("the build took more than"), "{failure}");
+        assert!(within(BUILD, "the build", async { Ok(()) }).await.is_ok());
     }
 }
