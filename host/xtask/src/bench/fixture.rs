@@ -15,8 +15,10 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(workspace: &Workspace, name: &str) -> Result<Self> {
         let folder = workspace.target.join(format!("bench/{name}-{}", std::process::id()));
-        let apps = folder.join("apps");
-        std::fs::create_dir_all(&apps).with_context(|| format!("{} cannot be made", apps.display()))?;
+        for name in ["apps", "recordings"] {
+            let part = folder.join(name);
+            std::fs::create_dir_all(&part).with_context(|| format!("{} cannot be made", part.display()))?;
+        }
         Ok(Self { folder })
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nexus_tests::House;
+use nexus_tests::{House, HouseOptions};
 use serde_json::json;
 
 use super::{Figure, Findings, fixture::Bench, memory::mebibytes};
@@ -30,7 +30,11 @@ const PATIENCE: Duration = Duration::from_mins(20);
 /// a warm cache.
 pub(super) fn measure(workspace: &Workspace) -> Result<Findings> {
     let bench = Bench::new(workspace, "plugins")?;
-    let (_, empty) = started_again(bench.start(workspace, "empty", "", None)?)?;
+    let data = bench.folder.join("empty");
+    fs::create_dir_all(&data).with_context(|| format!("{} cannot be made", data.display()))?;
+    let recordings = bench.folder.join("recordings");
+    let options = HouseOptions::new(workspace.programs(), bench.apps(), recordings, String::new());
+    let (_, empty) = started_again(House::start(HouseOptions { apps: None, ..options }, &data)?)?;
     let base = fs::read(workspace.root.join(COMPONENT)).with_context(|| format!("{COMPONENT} cannot be read"))?;
     for app in 0..APPS {
         add(&bench, &format!("shop-{app}"), &base, app)?;
