@@ -3,6 +3,7 @@
 
 mod error;
 mod login;
+mod signature;
 
 use std::{
     io,
@@ -27,7 +28,7 @@ use oci_client::{
 use serde::Deserialize;
 use tokio::{io::AsyncWrite, time::timeout};
 
-pub(super) use self::error::PullError;
+pub(super) use self::{error::PullError, signature::Key};
 use crate::environment::Environment;
 
 /// What a layer is called that is a component, and what older tools call it.
@@ -76,15 +77,16 @@ pub(super) fn name(reference: &Reference) -> &str {
 }
 
 /// Pulls a component. What comes is checked against the digest in the reference, if there is one, and against the digests
-/// in its manifest.
+/// in its manifest. With a key, nothing is pulled that it has not signed.
 pub(super) async fn pull(
     reference: &Reference,
+    key: Option<&Key>,
     environment: &Environment,
     redactor: &Redactor,
 ) -> Result<Pulled, PullError> {
     let auth = login::find(reference.resolve_registry(), environment, redactor).await?;
     let pull = Pull { client: client(reference)?, reference, auth };
-    timeout(WHOLE_TIMEOUT, pull.component()).await.unwrap_or_else(|_| Err(PullError::slow(reference)))
+    timeout(WHOLE_TIMEOUT, pull.component(key)).await.unwrap_or_else(|_| Err(PullError::slow(reference)))
 }
 
 fn client(reference: &Reference) -> Result<Client, PullError> {
@@ -127,17 +129,34 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    async fn component(&self) -> Result<Pulled, PullError> {
+    async fn component(&self, key: Option<&Key>) -> Result<Pulled, PullError> {
         // Asked for by itself: when it fails within another request, the library goes on without a login.
         let login = self.client.auth(self.reference, &self.auth, RegistryOperation::Pull);
         self.in_time(login).await?;
         let (mut manifest, digest) = self.manifest(self.reference).await?;
+        if let Some(key) = key {
+            self.check_signed(key, &digest).await?;
+        }
         if !manifest.manifests.is_empty() {
             let entry = wasm_entry(&manifest.manifests).ok_or_else(|| PullError::of_index(self.reference))?;
             manifest = self.manifest(&self.reference.clone_with_digest(entry.digest.clone())).await?.0;
         }
         let component = self.layer(layer(self.reference, &manifest.layers)?).await?;
         Ok(Pulled { component, source: pinned(self.reference, &digest) })
+    }
+
+    /// Looks for a signature of `key` for the manifest of this digest.
+    async fn check_signed(&self, key: &Key, digest: &str) -> Result<(), PullError> {
+        let manifest = match self.manifest(&signature::place(self.reference, digest)).await {
+            Err(PullError::NotFound { .. }) => return Err(PullError::unsigned(self.reference, digest, false)),
+            manifest => manifest?.0,
+        };
+        for (layer, signature) in signature::signed(&manifest.layers) {
+            if key.has_signed(&self.layer(layer).await?, signature, digest) {
+                return Ok(());
+            }
+        }
+        Err(PullError::unsigned(self.reference, digest, true))
     }
 
     /// A manifest and its digest, which the reference's is if it has one.

@@ -17,7 +17,7 @@ use super::{
     call,
     client::{Client, segment},
     failure::Failure,
-    oci::{self, Pulled},
+    oci::{self, Key, Pulled},
     output::Output,
 };
 use crate::{InspectedView, PluginList, PluginView, ToolResult, WrittenView, environment::Environment};
@@ -53,7 +53,7 @@ pub(super) async fn run(
             Ok(())
         }
         Plugin::Inspect { what, app: None, connection } => {
-            let given = Given::read(what, desk).await?;
+            let given = Given::read(what, None, desk).await?;
             let found = inspected(&Client::new(connection)?, given.component).await?;
             if output.json {
                 output.value(&found);
@@ -63,7 +63,7 @@ pub(super) async fn run(
             Ok(())
         }
         Plugin::Grants { component, connection } => {
-            let given = Given::read(component, desk).await?;
+            let given = Given::read(component, None, desk).await?;
             let found = inspected(&Client::new(connection)?, given.component).await?;
             if output.json {
                 output.value(&found.needs);
@@ -105,7 +105,7 @@ struct Desk<'a> {
 
 async fn add(wanted: &Add, desk: Desk<'_>) -> Result<(), Failure> {
     let name = name(wanted.name.as_deref(), &wanted.component)?;
-    let given = Given::read(&wanted.component, desk).await?;
+    let given = Given::read(&wanted.component, wanted.what.signed_by.as_deref(), desk).await?;
     let client = Client::new(&wanted.what.connection)?;
     let request = Put::new(&wanted.what, &name, given)?;
     let written = request.send(&client, (header::IF_NONE_MATCH, "*"), false).await?;
@@ -125,7 +125,7 @@ async fn update(wanted: &Update, desk: Desk<'_>) -> Result<(), Failure> {
     // It must be there, so that a mistyped name adds nothing.
     let present: PluginView = client.get(&path(&wanted.what.app, &name)).await?;
     let given = match &wanted.component {
-        Some(component) => Given::read(component, desk).await?,
+        Some(component) => Given::read(component, wanted.what.signed_by.as_deref(), desk).await?,
         None => Given::present(&client, &wanted.what.app, &present).await?,
     };
     let request = Put::new(&wanted.what, &name, given)?;
@@ -161,14 +161,20 @@ struct Given {
 
 impl Given {
     /// Reads a file, or pulls what a reference names if there is no such file.
-    async fn read(text: &str, desk: Desk<'_>) -> Result<Self, Failure> {
+    async fn read(text: &str, signed_by: Option<&Path>, desk: Desk<'_>) -> Result<Self, Failure> {
         match oci::reference(text).filter(|_| !Path::new(text).exists()) {
             Some(reference) => {
-                let pulled = oci::pull(&reference.map_err(Box::new)?, desk.environment, desk.redactor).await;
+                let reference = reference.map_err(Box::new)?;
+                let key = signed_by.map(Key::read).transpose().map_err(Box::new)?;
+                let pulled = oci::pull(&reference, key.as_ref(), desk.environment, desk.redactor).await;
                 let Pulled { component, source } = pulled.map_err(Box::new)?;
                 desk.output.note(&format!("Pulled {source}"));
                 Ok(Self { component, source: Some(source) })
             }
+            None if signed_by.is_some() => Err(Failure::usage(
+                format!("`{text}` is no reference of a registry, and has no signature that could be looked at"),
+                "leave --signed-by out for a file",
+            )),
             None => match std::fs::read(text) {
                 Ok(component) => Ok(Self { component, source: None }),
                 Err(source) => Err(Failure::Unreadable { path: text.into(), source }),

@@ -2,8 +2,14 @@
 
 mod registry;
 
-use std::{fs, net::TcpListener, path::Path, process::Stdio};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -70,6 +76,32 @@ impl Desk {
         let (code, said) = self.typed("run", &["sums.times", "--app", "echo-desk", "--args", "{\"number\": 1}"]);
         assert_eq!(code, 0, "{said}");
         said.trim().to_owned()
+    }
+
+    fn openssl(&self, arguments: &[&str]) -> Vec<u8> {
+        let command = || Command::new("openssl").current_dir(self.dir.path()).args(arguments).output().unwrap();
+        let output = block_in_place(command);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output.stdout
+    }
+
+    /// Signs as cosign does with a pair of keys: puts a signature beside `digest` which says that `signed` is signed.
+    async fn sign(&self, name: &str, signed: &str, digest: &str) {
+        let payload = json!({
+            "critical": {
+                "identity": { "docker-reference": "" },
+                "image": { "docker-manifest-digest": signed },
+                "type": "cosign container image signature",
+            },
+            "optional": null,
+        });
+        let payload = payload.to_string();
+        fs::write(self.dir.path().join("payload"), &payload).unwrap();
+        let signature = self.openssl(&["dgst", "-sha256", "-sign", &format!("{name}.key"), "payload"]);
+        let kind = "application/vnd.dev.cosign.simplesigning.v1+json";
+        let mut layer = self.registry.push_blob(kind, payload.into()).await;
+        layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": STANDARD.encode(signature) });
+        self.registry.push_layers(&format!("{}.sig", digest.replace(':', "-")), &[layer]).await;
     }
 
     /// `app.yaml`, as Git has it.
@@ -199,6 +231,36 @@ async fn what_was_changed_in_the_registry_is_not_taken() {
     desk.registry.forge(&digest, &stored);
     refused(desk.update(&digest, &[]), 2, &["sent for `"]);
     assert_eq!(desk.factor(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_has_to_sign_is_taken_only_signed() {
+    let desk = Desk::start(Open::ToAll).await;
+    let digest = desk.registry.push("1.0", WASM, component(2, "")).await;
+    let other = desk.registry.push("1.1", WASM, component(3, "")).await;
+    for name in ["acme", "mallory"] {
+        desk.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &format!("{name}.key")]);
+        desk.openssl(&["pkey", "-in", &format!("{name}.key"), "-pubout", "-out", &format!("{name}.pub")]);
+    }
+    let add = |tag: &str, key: &str| {
+        desk.typed("add", &[&desk.registry.reference(tag), "--app", "echo-desk", "--signed-by", key])
+    };
+    refused(add("1.0", "acme.pub"), 2, &["is not signed with this key: it has no signature", &digest]);
+    desk.sign("mallory", &digest, &digest).await;
+    refused(add("1.0", "acme.pub"), 2, &["all are of others"]);
+    desk.sign("acme", &other, &digest).await;
+    refused(add("1.0", "acme.pub"), 2, &["all are of others"]);
+    refused(add("1.0", "acme.key"), 2, &["no key to check signatures with"]);
+    fs::write(desk.dir.path().join("sums.wasm"), component(4, "")).unwrap();
+    refused(desk.typed("add", &["sums.wasm", "--app", "echo-desk", "--signed-by", "acme.pub"]), 2, &["--signed-by"]);
+    desk.sign("acme", &digest, &digest).await;
+    done(add("1.0", "acme.pub"), "added");
+    assert_eq!(desk.factor(), "2");
+    let signed_by = ["--signed-by", "acme.pub"];
+    refused(desk.update("1.1", &signed_by), 2, &["it has no signature"]);
+    desk.sign("acme", &other, &other).await;
+    done(desk.update("1.1", &signed_by), "updated");
+    assert_eq!(desk.factor(), "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,8 @@ Examples:
   nexus plugin add orders.wasm --app shop
   nexus plugin add orders.wasm --app shop --wit wit --grant state=read --grant http=https://api.example.com
   nexus plugin add orders.wasm --app shop --name prices --grants grants.yaml
-  nexus plugin add ghcr.io/acme/orders:1.2 --app shop     # from an OCI registry; the digest is written down with it";
+  nexus plugin add ghcr.io/acme/orders:1.2 --app shop     # from an OCI registry; the digest is written down with it
+  nexus plugin add ghcr.io/acme/orders:1.2 --app shop --signed-by cosign.pub";
 
 const UPDATE: &str = "\
 Examples:
@@ -187,6 +188,9 @@ pub(crate) struct Become {
     /// The folder of its WIT: puts the doc comments in there into the component, as descriptions of its tools.
     #[arg(long, value_name = "DIR")]
     pub(crate) wit: Option<PathBuf>,
+    /// Take from a registry only what has a signature of cosign's with this public key (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signed_by: Option<PathBuf>,
     /// What the history says of it.
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,

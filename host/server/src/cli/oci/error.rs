@@ -1,5 +1,7 @@
 //! Why a component was not pulled, and what to do about it.
 
+use std::path::PathBuf;
+
 use miette::Diagnostic;
 use oci_client::{
     Reference,
@@ -43,6 +45,16 @@ pub(crate) enum PullError {
         "it was changed in the registry or on its way, and nothing of it was used: tell who runs the registry"
     ))]
     Digest { registry: String, reference: String, expected: String, actual: String },
+    #[error("`{reference}` is not signed with this key: {}", if *.signed { "it has signatures, and all are of others or for something else" } else { "it has no signature of cosign's" })]
+    #[diagnostic(help(
+        "sign what you trust by its digest: `cosign sign --key cosign.key --new-bundle-format=false {digest}`"
+    ))]
+    Unsigned { reference: String, digest: String, signed: bool },
+    #[error("`{}` is no key to check signatures with: {reason}", .path.display())]
+    #[diagnostic(help(
+        "give the `cosign.pub` of `cosign generate-key-pair`, or another public key for ECDSA on P-256 as PEM"
+    ))]
+    Key { path: PathBuf, reason: String },
     #[error("{registry} cannot be reached, or broke off")]
     #[diagnostic(help(
         "look for a mistake in its name, and whether it is up; a file is named as `./{registry}/…`. Only a registry on this machine is asked over plain HTTP"
@@ -114,6 +126,11 @@ impl PullError {
     pub(super) fn digest(reference: &Reference, expected: &str, actual: &str) -> Self {
         let (registry, reference) = names(reference);
         Self::Digest { registry, reference, expected: shown(expected), actual: actual.to_owned() }
+    }
+
+    pub(super) fn unsigned(reference: &Reference, digest: &str, signed: bool) -> Self {
+        let digest = format!("{}/{}@{digest}", reference.registry(), reference.repository());
+        Self::Unsigned { reference: reference.to_string(), digest, signed }
     }
 
     pub(super) fn slow(reference: &Reference) -> Self {
