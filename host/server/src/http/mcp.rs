@@ -20,6 +20,9 @@ use super::{
     problem::Problem,
 };
 
+/// The method with which clients of the newest revision ask for notifications.
+const LISTEN: &str = "subscriptions/listen";
+
 /// Answers a message of a client, or opens its stream of notifications. A key that may only call sees the tools, one that may
 /// only read the prompts and the resources.
 pub(crate) async fn serve(
@@ -49,7 +52,7 @@ async fn answer(
     catalogue: Arc<dyn ToolCatalogue>,
 ) -> Result<Response, Problem> {
     check_origin(request.uri(), request.headers())?;
-    let follows = request.method() == Method::GET;
+    let follows = follows(&request);
     let response = match api.mcp.answer(request, catalogue).await {
         Ok(response) => response,
         Err(SessionError::Unknown) => return Err(error::unknown_session()),
@@ -61,6 +64,11 @@ async fn answer(
         return Ok(held(response, place));
     }
     Ok(held(response, caller))
+}
+
+/// Whether the answer goes on for as long as the client likes. That the header is true is checked with the message.
+fn follows(request: &Request) -> bool {
+    request.method() == Method::GET || request.headers().get("mcp-method").is_some_and(|method| method == LISTEN)
 }
 
 /// The answer, which keeps `guard` to its end.

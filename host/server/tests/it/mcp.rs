@@ -211,6 +211,21 @@ async fn the_newest_revision_needs_no_session() {
     let shouted = message(request("tools/call", call, "shout").send().await.unwrap()).await;
     assert_eq!(shouted["result"]["structuredContent"], json!({ "shout": "HI" }), "{shouted}");
     assert_eq!(shouted["result"]["resultType"], "complete", "{shouted}");
+
+    let listen = json!({ "notifications": { "toolsListChanged": true } });
+    let stream = request("subscriptions/listen", listen, "").send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let mut pieces = stream.bytes_stream();
+    let mut told = String::new();
+    let mut hears = async |what: &str| {
+        while !told.contains(what) {
+            told += &String::from_utf8_lossy(&pieces.next().await.unwrap().unwrap());
+        }
+    };
+    in_time(hears("notifications/subscriptions/acknowledged")).await;
+    let added = put(&host, "/v1/apps/echo-desk/plugins/sums", component(2, ""), None).await;
+    assert_eq!(added.status(), 201);
+    in_time(hears("notifications/tools/list_changed")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
