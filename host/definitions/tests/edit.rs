@@ -78,7 +78,7 @@ fn a_change_touches_only_what_changes() {
     orders:
       digest: 'sha256:0000' # written by nexus
       component: plugins/orders.wasm   # built in CI
-      source: ghcr.io/acme/orders:1
+      source: oci.example/acme/orders:1
       grants:   # as few as can be
         state: read-write   # carts
         http:

@@ -55,7 +55,7 @@ pub(super) struct Pulled {
     pub(super) source: String,
 }
 
-/// The reference in a text that begins with a registry's host, as `ghcr.io/acme/orders:1.2`; `None` if it does not.
+/// The reference in a text that begins with a registry's host, as `oci.example/acme/orders:1.2`; `None` if it does not.
 pub(super) fn reference(text: &str) -> Option<Result<Reference, PullError>> {
     let (registry, rest) = text.split_once('/')?;
     let names_a_host = registry == "localhost" || registry.contains(['.', ':']);
@@ -276,29 +276,32 @@ mod tests {
 
     #[test]
     fn a_reference_names_its_registry() {
-        for text in ["ghcr.io/acme/orders:1.2", "localhost:5000/orders", "127.0.0.1:5000/a/b"] {
+        for text in ["oci.example/acme/orders:1.2", "localhost:5000/orders", "127.0.0.1:5000/a/b"] {
             assert!(reference(text).unwrap().is_ok(), "{text}");
         }
-        for text in ["orders.wasm", "./orders.wasm", "../x/orders.wasm", "/x/orders.wasm", "acme/orders:1", "ghcr.io/"]
+        for text in
+            ["orders.wasm", "./orders.wasm", "../x/orders.wasm", "/x/orders.wasm", "acme/orders:1", "oci.example/"]
         {
             assert!(reference(text).is_none(), "{text}");
         }
-        for text in
-            ["ghcr.io/Acme/orders", "ghcr.io/acme/orders@sha256:12", &format!("a.io/b@sha512:{}", "0".repeat(128))]
-        {
+        for text in [
+            "oci.example/Acme/orders",
+            "oci.example/acme/orders@sha256:12",
+            &format!("a.io/b@sha512:{}", "0".repeat(128)),
+        ] {
             assert!(reference(text).unwrap().is_err(), "{text}");
         }
-        assert_eq!(name(&parsed("ghcr.io/acme/orders:1.2")), "orders");
+        assert_eq!(name(&parsed("oci.example/acme/orders:1.2")), "orders");
     }
 
     #[test]
     fn what_is_pinned_never_changes() {
         let digest = format!("sha256:{}", "ab".repeat(32));
         let of = |text: &str| pinned(&parsed(text), &digest);
-        assert_eq!(of("ghcr.io/acme/orders:1.2"), format!("ghcr.io/acme/orders:1.2@{digest}"));
-        assert_eq!(of("ghcr.io/acme/orders"), format!("ghcr.io/acme/orders:latest@{digest}"));
-        assert_eq!(of(&format!("ghcr.io/acme/orders@{digest}")), format!("ghcr.io/acme/orders@{digest}"));
-        assert_eq!(of(&format!("ghcr.io/acme/orders:1@{digest}")), format!("ghcr.io/acme/orders:1@{digest}"));
+        assert_eq!(of("oci.example/acme/orders:1.2"), format!("oci.example/acme/orders:1.2@{digest}"));
+        assert_eq!(of("oci.example/acme/orders"), format!("oci.example/acme/orders:latest@{digest}"));
+        assert_eq!(of(&format!("oci.example/acme/orders@{digest}")), format!("oci.example/acme/orders@{digest}"));
+        assert_eq!(of(&format!("oci.example/acme/orders:1@{digest}")), format!("oci.example/acme/orders:1@{digest}"));
     }
 
     #[test]
@@ -306,7 +309,7 @@ mod tests {
         for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "[::1]:5000"] {
             assert!(is_loopback(registry), "{registry}");
         }
-        for registry in ["ghcr.io", "10.0.0.1:5000", "localhost.example:5000", "127.0.0.1.example"] {
+        for registry in ["oci.example", "10.0.0.1:5000", "localhost.example:5000", "127.0.0.1.example"] {
             assert!(!is_loopback(registry), "{registry}");
         }
     }
@@ -315,7 +318,7 @@ mod tests {
     fn one_layer_is_a_component() {
         let of = |layers: serde_json::Value| serde_json::from_value::<Manifest>(json!({ "layers": layers })).unwrap();
         let one = |media_type: &str, size: i64| json!({ "mediaType": media_type, "size": size, "digest": "sha256:0" });
-        let reference = parsed("ghcr.io/acme/orders");
+        let reference = parsed("oci.example/acme/orders");
         for media_type in ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"] {
             assert!(layer(&reference, &of(json!([one(media_type, 32 << 20)])).layers).is_ok(), "{media_type}");
         }

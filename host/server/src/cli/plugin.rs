@@ -274,7 +274,7 @@ mod tests {
     fn a_plugin_has_the_name_of_its_file_if_it_can() {
         let name = |given, component| super::name(given, component).ok();
         assert_eq!(name(None, "/x/orders.wasm").as_deref(), Some("orders"));
-        assert_eq!(name(None, "ghcr.io/acme/orders:1.2").as_deref(), Some("orders"));
+        assert_eq!(name(None, "oci.example/acme/orders:1.2").as_deref(), Some("orders"));
         assert_eq!(name(Some("prices"), "Orders_2.wasm").as_deref(), Some("prices"));
         assert!(name(None, "Orders_2.wasm").is_none());
     }

@@ -204,7 +204,7 @@ async fn what_is_no_component_is_refused_with_its_reason() {
     refused(desk.add("none"), 2, &["has no `", "/acme/sums:none`"]);
     let unknown = format!("sha256:{}", "0".repeat(64));
     refused(desk.add(&unknown), 2, &["has no `", &unknown]);
-    refused(desk.typed("add", &["ghcr.io/Acme/Sums", "--app", "echo-desk"]), 2, &["in lower case"]);
+    refused(desk.typed("add", &["oci.example/Acme/Sums", "--app", "echo-desk"]), 2, &["in lower case"]);
     refused(desk.typed("add", &["sums.wasm", "--app", "echo-desk"]), 2, &["`sums.wasm` cannot be read"]);
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     refused(desk.typed("add", &[&format!("{gone}/sums"), "--app", "echo-desk"]), 2, &["cannot be reached"]);

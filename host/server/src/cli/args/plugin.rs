@@ -24,13 +24,13 @@ Examples:
   nexus plugin add orders.wasm --app shop
   nexus plugin add orders.wasm --app shop --wit wit --grant state=read --grant http=https://api.example.com
   nexus plugin add orders.wasm --app shop --name prices --grants grants.yaml
-  nexus plugin add ghcr.io/acme/orders:1.2 --app shop     # from an OCI registry; the digest is written down with it
-  nexus plugin add ghcr.io/acme/orders:1.2 --app shop --signed-by cosign.pub";
+  nexus plugin add oci.example/acme/orders:1.2 --app shop     # from an OCI registry; the digest is written down with it
+  nexus plugin add oci.example/acme/orders:1.2 --app shop --signed-by cosign.pub";
 
 const UPDATE: &str = "\
 Examples:
   nexus plugin update orders.wasm --app shop              # the grants stay
-  nexus plugin update ghcr.io/acme/orders:1.3 --app shop
+  nexus plugin update oci.example/acme/orders:1.3 --app shop
   nexus plugin update --app shop --name orders --grant state=read --yes   # other grants, the same component";
 
 const REGISTRY: &str = "\
@@ -82,7 +82,7 @@ pub(crate) enum Plugin {
     },
     /// Show what a component, or a plugin of an application, exports and imports.
     #[command(
-        after_help = "Examples:\n  nexus plugin inspect orders.wasm\n  nexus plugin inspect ghcr.io/acme/orders:1.2\n  nexus plugin inspect orders --app shop"
+        after_help = "Examples:\n  nexus plugin inspect orders.wasm\n  nexus plugin inspect oci.example/acme/orders:1.2\n  nexus plugin inspect orders --app shop"
     )]
     Inspect {
         /// A component's file, or its reference in an OCI registry; with --app, the name of a plugin.
@@ -200,7 +200,7 @@ pub(crate) struct Become {
 
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// The component's file, or its reference in an OCI registry, as `ghcr.io/acme/orders:1.2`.
+    /// The component's file, or its reference in an OCI registry, as `oci.example/acme/orders:1.2`.
     #[arg(value_name = "FILE|REFERENCE")]
     pub(crate) component: String,
     /// The plugin's name [default: the file's or the repository's].

@@ -16,7 +16,7 @@ const MAX_SAID: usize = 300;
 pub(crate) enum PullError {
     #[error("`{text}` names nothing in a registry: {reason}")]
     #[diagnostic(help(
-        "write it as `ghcr.io/acme/orders:1.2`, in lower case, or with a digest: `ghcr.io/acme/orders@sha256:…`"
+        "write it as `oci.example/acme/orders:1.2`, in lower case, or with a digest: `oci.example/acme/orders@sha256:…`"
     ))]
     Reference { text: String, reason: String },
     #[error("the login for {registry} cannot be read: {reason}")]
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_a_registry_answers_is_told_apart() {
-        let reference = "ghcr.io/acme/orders:1".parse().unwrap();
+        let reference = "oci.example/acme/orders:1".parse().unwrap();
         let of = |error: Error| PullError::of(&reference, true, error);
         let status = |code: u16| Error::ServerError { code, url: "u".to_owned(), message: "\u{1b}[2Jm".to_owned() };
         let coded = |code: &str| {

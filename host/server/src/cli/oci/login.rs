@@ -151,30 +151,31 @@ mod tests {
     fn a_login_is_told_to_its_registry_alone() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().to_str().unwrap();
-        assert_eq!(found(&[("DOCKER_CONFIG", folder)], "ghcr.io"), Ok(RegistryAuth::Anonymous), "there is no file");
+        assert_eq!(found(&[("DOCKER_CONFIG", folder)], "oci.example"), Ok(RegistryAuth::Anonymous), "there is no file");
         let me = json!({ "auth": "bWU6cGFzczp3b3Jk" });
-        let config = json!({ "auths": { "ghcr.io": me, DOCKER_HUB.1: me, "https://quay.io": me, "gone.io": {} } });
+        let config =
+            json!({ "auths": { "oci.example": me, DOCKER_HUB.1: me, "https://other.example": me, "gone.io": {} } });
         std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
         let basic = Ok(RegistryAuth::Basic("me".to_owned(), "pass:word".to_owned()));
-        for known in ["ghcr.io", "index.docker.io", "quay.io"] {
+        for known in ["oci.example", "index.docker.io", "other.example"] {
             assert_eq!(found(&[("DOCKER_CONFIG", folder)], known), basic, "{known}");
         }
-        for unknown in ["ghcr.io:5000", "gone.io", "evil.example"] {
+        for unknown in ["oci.example:5000", "gone.io", "evil.example"] {
             assert_eq!(found(&[("DOCKER_CONFIG", folder)], unknown), Ok(RegistryAuth::Anonymous), "{unknown}");
         }
         let other = json!({ "auths": { "evil.example": me } }).to_string();
         let both = [("DOCKER_AUTH_CONFIG", other.as_str()), ("DOCKER_CONFIG", folder)];
-        assert_eq!(found(&both, "ghcr.io"), Ok(RegistryAuth::Anonymous), "the variable is asked alone");
+        assert_eq!(found(&both, "oci.example"), Ok(RegistryAuth::Anonymous), "the variable is asked alone");
     }
 
     #[test]
     fn what_cannot_be_read_is_told_without_showing_it() {
-        let of = |config: &Value| found(&[("DOCKER_AUTH_CONFIG", &config.to_string())], "ghcr.io").unwrap_err();
+        let of = |config: &Value| found(&[("DOCKER_AUTH_CONFIG", &config.to_string())], "oci.example").unwrap_err();
         assert!(of(&json!({ "credsStore": "../x" })).contains("no name of a credential helper"));
         assert!(of(&json!({ "credsStore": "none-such" })).contains("cannot be started"));
-        let token = of(&json!({ "auths": { "ghcr.io": { "auth": STANDARD.encode("<token>:hidden") } } }));
+        let token = of(&json!({ "auths": { "oci.example": { "auth": STANDARD.encode("<token>:hidden") } } }));
         assert!(token.contains("identity token") && !token.contains("hidden"), "{token}");
-        let broken = found(&[("DOCKER_AUTH_CONFIG", "{hidden")], "ghcr.io").unwrap_err();
+        let broken = found(&[("DOCKER_AUTH_CONFIG", "{hidden")], "oci.example").unwrap_err();
         assert!(broken.contains("DOCKER_AUTH_CONFIG") && !broken.contains("hidden"), "{broken}");
     }
 }
