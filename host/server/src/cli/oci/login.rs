@@ -24,8 +24,6 @@ const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 const MAX_BYTES: u64 = 1 << 20;
 /// How long a credential helper may take; it may be asking somebody.
 const HELPER_TIMEOUT: Duration = Duration::from_mins(1);
-/// The host of Docker's own registry, and what its configuration calls that.
-const DOCKER_HUB: (&str, &str) = ("index.docker.io", "https://index.docker.io/v1/");
 
 /// The login for a registry by Docker's configuration; anonymous where that knows none. A login is only told to
 /// the registry that it is written down for.
@@ -71,20 +69,28 @@ fn config(environment: &Environment) -> Result<Option<Value>, String> {
 }
 
 async fn of_config(config: &Value, registry: &str) -> Result<Option<Login>, String> {
-    let registry = if registry == DOCKER_HUB.0 { DOCKER_HUB.1 } else { registry };
-    let helper = config["credHelpers"][registry].as_str().or_else(|| config["credsStore"].as_str());
-    let told = match helper {
-        Some(helper) => of_helper(helper, registry).await?,
+    let (key, entry) = written(&config["auths"], registry).unzip();
+    let own = written(&config["credHelpers"], registry).and_then(|(_, helper)| helper.as_str());
+    let told = match own.or_else(|| config["credsStore"].as_str()) {
+        Some(helper) => of_helper(helper, key.unwrap_or(registry)).await?,
         None => None,
     };
-    let entry =
-        || [registry.to_owned(), format!("https://{registry}")].iter().find_map(|key| of_entry(&config["auths"][key]));
-    match told.or_else(entry) {
+    match told.or_else(|| of_entry(entry?)) {
         Some(login) if login.username == "<token>" => {
             Err("it is an identity token, and a user's name with a password or an access token is needed".to_owned())
         }
         login => Ok(login),
     }
+}
+
+/// What is written down for a registry, and under which name: its host, or a URL on it.
+fn written<'a>(entries: &'a Value, registry: &str) -> Option<(&'a str, &'a Value)> {
+    let host = |name: &'a str| {
+        let name = name.split_once("://").map_or(name, |(_, rest)| rest);
+        name.split_once('/').map_or(name, |(host, _)| host)
+    };
+    let mut entries = entries.as_object()?.iter().map(|(name, entry)| (name.as_str(), entry));
+    entries.find(|(name, _)| host(name) == registry)
 }
 
 fn of_entry(entry: &Value) -> Option<Login> {
@@ -153,11 +159,10 @@ mod tests {
         let folder = dir.path().to_str().unwrap();
         assert_eq!(found(&[("DOCKER_CONFIG", folder)], "oci.example"), Ok(RegistryAuth::Anonymous), "there is no file");
         let me = json!({ "auth": "bWU6cGFzczp3b3Jk" });
-        let config =
-            json!({ "auths": { "oci.example": me, DOCKER_HUB.1: me, "https://other.example": me, "gone.io": {} } });
+        let config = json!({ "auths": { "oci.example": me, "https://hub.example/v1/": me, "https://other.example": me, "gone.io": {} } });
         std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
         let basic = Ok(RegistryAuth::Basic("me".to_owned(), "pass:word".to_owned()));
-        for known in ["oci.example", "index.docker.io", "other.example"] {
+        for known in ["oci.example", "hub.example", "other.example"] {
             assert_eq!(found(&[("DOCKER_CONFIG", folder)], known), basic, "{known}");
         }
         for unknown in ["oci.example:5000", "gone.io", "evil.example"] {
