@@ -18,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 use nexus_model::{AppName, CloudEvent, Durability, Key, RuntimeStore, StoreError, Write};
 use nexus_signals::{EventBus, EventLog, EventScope, EventsConfig, Follower, MetricCollector, Outgoing};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use dead::{DeadLetter, DeadLetterPage};
@@ -115,6 +116,23 @@ impl Events {
     pub(crate) fn start_triggers(self: &Arc<Self>, router: &Arc<RequestRouter>, executions: &Arc<Executions>) {
         let supervisor = runner::Supervisor::new(Arc::clone(self), Arc::clone(router), Arc::clone(executions));
         self.parts.tracker.spawn(supervisor.run());
+    }
+
+    /// An event that happens now. What it is made of comes from a component or a client, so it is checked as what comes from
+    /// outside is; the error tells all faults.
+    pub(crate) fn event(kind: &str, source: String, subject: Option<&str>, data: &Value) -> Result<CloudEvent, String> {
+        let made = CloudEvent::now(kind, source, "", Value::Null);
+        let mut event = json!({
+            "specversion": "1.0", "id": made.id, "source": made.source, "type": made.kind, "data": data,
+            "time": made.attribute("time"), "datacontenttype": "application/json",
+        });
+        if let Some(subject) = subject {
+            event["subject"] = subject.into();
+        }
+        CloudEvent::from_json(event).map_err(|faults| {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            faults.join("; ")
+        })
     }
 
     /// Publishes events of an application, in their order where their order key is the same, and returns their places in

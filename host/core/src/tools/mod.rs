@@ -25,7 +25,7 @@ use call::FAILED;
 pub use call::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolView};
 pub use grants::widened;
 pub(crate) use grants::{granted, matches};
-pub(crate) use services::below;
+pub(crate) use services::{below, short};
 
 /// The largest result of a tool, in bytes of JSON.
 const MAX_RESULT_BYTES: usize = 1 << 20;

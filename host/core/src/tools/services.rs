@@ -4,15 +4,15 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use nexus_model::{
-    Access, AppName, CloudEvent, Durability, ExecutionId, GenerateRequest, GuestLevel, GuestServices, Key, KeyPage,
-    Message, ModelParameters, Role, SecretName, ServiceError, StoreError, ToolOutcome, Write,
+    Access, AppName, Durability, ExecutionId, GenerateRequest, GuestLevel, GuestServices, Key, KeyPage, Message,
+    ModelParameters, Role, SecretName, ServiceError, StoreError, ToolOutcome, Write,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{MAX_DEPTH, Running, ToolErrorKind, ToolManager, find, folder_of, matches};
 use crate::{
-    PublishError,
+    Events, PublishError,
     budget::{Payer, SpendError},
     registry::PluginEntry,
     router::CallErrorKind,
@@ -75,7 +75,7 @@ pub(crate) fn below(bucket: &str) -> Result<String, ServiceError> {
 }
 
 /// The beginning of a stranger's text, for a message to him.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
@@ -186,19 +186,8 @@ impl GuestServices for CallServices {
     async fn publish(&self, kind: &str, subject: Option<&str>, data: Value) -> Result<String, ServiceError> {
         matching("events", &self.entry.plugin.grants.events, kind)?;
         let (app, plugin) = (self.app(), &self.entry.plugin.name);
-        let made = CloudEvent::now(kind, format!("/v1/apps/{app}/plugins/{plugin}"), "", Value::Null);
-        let mut event = json!({
-            "specversion": "1.0", "id": made.id, "source": made.source, "type": made.kind, "data": data,
-            "time": made.attribute("time"), "datacontenttype": "application/json",
-        });
-        if let Some(subject) = subject {
-            event["subject"] = subject.into();
-        }
-        // What a component says is checked as what comes from outside is.
-        let event = CloudEvent::from_json(event).map_err(|faults| {
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            ServiceError::Failed(format!("no event: {}", faults.join("; ")))
-        })?;
+        let event = Events::event(kind, format!("/v1/apps/{app}/plugins/{plugin}"), subject, &data);
+        let event = event.map_err(|faults| ServiceError::Failed(format!("no event: {faults}")))?;
         let id = event.id.clone();
         self.manager.parts.events.publish(app.as_str(), vec![event]).await.map(|_| id).map_err(of_events)
     }

@@ -1,12 +1,11 @@
 //! `core.executions.*` and `core.events.*`.
 
-use nexus_model::CloudEvent;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{HostCatalogue, Outcome, Refusal, tool::Arguments};
-use crate::{ExecutionFilter, Scope, Target};
+use crate::{Events, ExecutionFilter, Scope, Target};
 
 /// The most executions that are told at one time.
 const EXECUTIONS: usize = 50;
@@ -92,18 +91,8 @@ impl Arguments for Publish {
 
     async fn run(self, host: &HostCatalogue) -> Outcome {
         let app = host.app(&self.app, Self::VERB)?;
-        let made = CloudEvent::now(&self.r#type, format!("/v1/apps/{app}/mcp"), "", Value::Null);
-        let mut event = json!({
-            "specversion": "1.0", "id": made.id, "source": made.source, "type": made.kind, "data": self.data,
-            "time": made.attribute("time"), "datacontenttype": "application/json",
-        });
-        if let Some(subject) = self.subject {
-            event["subject"] = subject.into();
-        }
-        let event = CloudEvent::from_json(event).map_err(|faults| {
-            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Refusal::said("invalid_event", faults.join("; "))
-        })?;
+        let event = Events::event(&self.r#type, format!("/v1/apps/{app}/mcp"), self.subject.as_deref(), &self.data);
+        let event = event.map_err(|faults| Refusal::said("invalid_event", faults))?;
         let id = event.id.clone();
         host.core.events.publish(app.as_str(), vec![event]).await?;
         Ok(json!({ "id": id }))

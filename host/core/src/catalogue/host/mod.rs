@@ -21,7 +21,7 @@ use self::{
     outcome::{Outcome, Refusal},
     tool::{HostTool, all},
 };
-use crate::{Core, Principal, Scope, Target};
+use crate::{Core, Principal, Scope, Target, tools::short};
 
 const INSTRUCTIONS: &str = "The tools of a Nexus host. Applications are folders of definitions; their operations take JSON \
     and answer JSON. Begin with `core.operations.list`; `core.tools.search` finds the tools of all applications that the \
@@ -126,9 +126,4 @@ impl fmt::Debug for HostCatalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostCatalogue").field("key", &self.principal.key_id).finish_non_exhaustive()
     }
-}
-
-/// The beginning of a stranger's text, for a message to him.
-fn short(text: &str) -> String {
-    text.chars().take(80).collect()
 }
