@@ -60,7 +60,7 @@ impl AppCatalogue {
         let call = Call { app: self.app.as_str(), operation: name, body: body.as_bytes(), sink: None };
         match self.core.router.execute(call).await {
             Ok(answer) => Ok(ToolAnswered::Result(parsed(&answer.output)?)),
-            Err(error) => refusal::of_call(&error.kind),
+            Err(error) => refusal::of_call(&error.kind).map(ToolAnswered::Refused),
         }
     }
 
@@ -68,7 +68,7 @@ impl AppCatalogue {
         let body = arguments.to_string();
         match self.core.tools.call(ToolCall { app: self.app.as_str(), tool, body: body.as_bytes() }).await {
             Ok(answer) => Ok(ToolAnswered::Result(parsed(&answer.output)?)),
-            Err(error) => refusal::of_tool(&error.kind),
+            Err(error) => refusal::of_tool(&error.kind).map(ToolAnswered::Refused),
         }
     }
 

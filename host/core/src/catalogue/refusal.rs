@@ -1,13 +1,14 @@
 //! What went wrong, in words for the caller's model.
 
 use nexus_definitions::Violation;
-use nexus_model::{CatalogueError, ToolAnswered};
+use nexus_model::CatalogueError;
 
 use crate::{CallErrorKind, MemoryError, ToolErrorKind};
 
-type Answered = Result<ToolAnswered, CatalogueError>;
+/// What the caller's model is told, or why nobody can answer it.
+type Told = Result<String, CatalogueError>;
 
-pub(super) fn of_call(kind: &CallErrorKind) -> Answered {
+pub(super) fn of_call(kind: &CallErrorKind) -> Told {
     let told = match kind {
         CallErrorKind::UnknownApp { .. } | CallErrorKind::UnknownOperation { .. } => {
             return Err(CatalogueError::Unknown(kind.to_string()));
@@ -21,20 +22,18 @@ pub(super) fn of_call(kind: &CallErrorKind) -> Answered {
         CallErrorKind::Model(error) => format!("the model gave no usable answer ({})", error.kind.code()),
         kind => kind.to_string(),
     };
-    Ok(ToolAnswered::Refused(format!("{}: {told}", kind.code())))
+    Ok(format!("{}: {told}", kind.code()))
 }
 
-pub(super) fn of_tool(kind: &ToolErrorKind) -> Answered {
+pub(super) fn of_tool(kind: &ToolErrorKind) -> Told {
     match kind {
         ToolErrorKind::Call(kind) => of_call(kind),
         ToolErrorKind::UnknownTool { nearest, .. } => {
             let hint = nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
             Err(CatalogueError::Unknown(format!("{kind}{hint}")))
         }
-        ToolErrorKind::Failed(said) => {
-            Ok(ToolAnswered::Refused(said.as_str().map_or_else(|| said.to_string(), ToOwned::to_owned)))
-        }
-        kind => Ok(ToolAnswered::Refused(format!("{}: {kind}", kind.code()))),
+        ToolErrorKind::Failed(said) => Ok(said.as_str().map_or_else(|| said.to_string(), ToOwned::to_owned)),
+        kind => Ok(format!("{}: {kind}", kind.code())),
     }
 }
 

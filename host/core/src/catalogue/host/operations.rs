@@ -1,6 +1,6 @@
 //! `core.operations.*` and `core.tools.*`.
 
-use nexus_model::{CatalogueTool, ToolAnswered, ToolCatalogue};
+use nexus_model::{CatalogueTool, ToolCatalogue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -71,11 +71,8 @@ impl Arguments for Call {
                     "output": output, "execution": answer.execution.to_string(), "path": answer.path.as_str(),
                 }))
             }
-            Err(error) => match refusal::of_call(&error.kind) {
-                Ok(ToolAnswered::Refused(why)) => Err(Refusal::Said(why)),
-                Ok(ToolAnswered::Result(_)) => Err(Refusal::said(error.kind.code(), error.kind.to_string())),
-                Err(error) => Err(Refusal::said("unknown", error.to_string())),
-            },
+            Err(error) => Err(refusal::of_call(&error.kind)
+                .map_or_else(|error| Refusal::said("unknown", error.to_string()), Refusal::Said)),
         }
     }
 }
