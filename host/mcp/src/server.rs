@@ -21,6 +21,9 @@ use rmcp::{
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+/// For how long, in milliseconds, and for whom an answer is good: it is the caller's own, and may be another at once.
+const OF_THIS_MOMENT: (Option<u64>, Option<CacheScope>) = (Some(0), Some(CacheScope::Private));
+
 /// What a request may see, as the HTTP door found it: an extension of the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen(pub(crate) Arc<dyn ToolCatalogue>);
@@ -115,7 +118,7 @@ impl ServerHandler for Server {
             shown.with_annotations(ToolAnnotations::new().read_only(tool.read_only))
         });
         let mut result = ListToolsResult::with_all_items(tools.collect());
-        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
 
@@ -154,7 +157,7 @@ impl ServerHandler for Server {
             Prompt::new(prompt.name, Some(prompt.description), Some(arguments.collect()))
         });
         let mut result = ListPromptsResult::with_all_items(prompts.collect());
-        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
 
@@ -182,7 +185,7 @@ impl ServerHandler for Server {
             shown
         });
         let mut result = ListResourcesResult::with_all_items(resources.collect());
-        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
 
@@ -192,7 +195,7 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let mut result = ListResourceTemplatesResult::default();
-        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
 
@@ -208,7 +211,7 @@ impl ServerHandler for Server {
         })?;
         let contents = ResourceContents::text(text, request.uri).with_mime_type(media_type);
         let mut result = ReadResourceResult::new(vec![contents]);
-        (result.ttl_ms, result.cache_scope) = (Some(0), Some(CacheScope::Private));
+        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result.into())
     }
 
