@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use nexus_model::{CatalogueError, CatalogueInfo, Message, Role as Speaker, ToolAnswered, ToolCatalogue};
+use nexus_model::{
+    CatalogueCall, CatalogueError, CatalogueInfo, Message, Role as Speaker, SilentCaller, ToolAnswered, ToolCatalogue,
+    ToolContent,
+};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -128,15 +131,21 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
-        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let call = CatalogueCall {
+            tool: request.name.into_owned(),
+            arguments: Value::Object(request.arguments.unwrap_or_default()),
+            meta: context.meta.0.clone(),
+            caller: Arc::new(SilentCaller),
+        };
         let answered = tokio::select! {
-            answered = catalogue.call(&request.name, arguments) => answered.map_err(protocol_error)?,
+            answered = catalogue.call(call) => answered.map_err(protocol_error)?,
             () = context.ct.cancelled() => return Err(ErrorData::invalid_request("the request was cancelled", None)),
         };
         Ok(match answered {
             ToolAnswered::Result(value @ Value::Object(_)) => CallToolResult::structured(value),
             ToolAnswered::Result(Value::String(text)) => CallToolResult::success(vec![ContentBlock::text(text)]),
             ToolAnswered::Result(value) => CallToolResult::success(vec![ContentBlock::text(value.to_string())]),
+            ToolAnswered::Content(content) => content_result(content)?,
             ToolAnswered::Refused(why) => CallToolResult::error(vec![ContentBlock::text(why)]),
         }
         .into())
@@ -247,6 +256,14 @@ impl ServerHandler for Server {
             }
         }
     }
+}
+
+fn content_result(content: ToolContent) -> Result<CallToolResult, ErrorData> {
+    let blocks = serde_json::from_value(Value::Array(content.blocks))
+        .map_err(|error| ErrorData::internal_error(format!("the tool's content is no content: {error}"), None))?;
+    let mut result = if content.failed { CallToolResult::error(blocks) } else { CallToolResult::success(blocks) };
+    result.structured_content = content.structured;
+    Ok(result)
 }
 
 fn info(about: CatalogueInfo) -> ServerConfig {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Message;
 
@@ -26,7 +26,7 @@ pub trait ToolCatalogue: fmt::Debug + Send + Sync {
     fn tools(&self) -> Vec<CatalogueTool>;
 
     /// Calls a tool. Bounded in time by whoever answers.
-    async fn call(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError>;
+    async fn call(&self, call: CatalogueCall) -> Result<ToolAnswered, CatalogueError>;
 
     /// All prompts, by name.
     fn prompts(&self) -> Vec<CataloguePrompt>;
@@ -39,6 +39,94 @@ pub trait ToolCatalogue: fmt::Debug + Send + Sync {
 
     /// The text of a resource, and its media type.
     async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError>;
+}
+
+/// One call of a tool in a catalogue.
+#[derive(Debug, Clone)]
+pub struct CatalogueCall {
+    /// The tool's name.
+    pub tool: String,
+    /// The arguments, not looked at yet.
+    pub arguments: Value,
+    /// What came with the call beside its arguments: `_meta` of the protocol.
+    pub meta: Map<String, Value>,
+    /// Who called, for as long as the call runs.
+    pub caller: Arc<dyn ToolCaller>,
+}
+
+/// The one who called a tool, while the call runs: can be told of it, and asked.
+#[async_trait]
+pub trait ToolCaller: fmt::Debug + Send + Sync {
+    /// Tells how far the call is. Nothing happens if the caller does not want to know.
+    async fn progress(&self, progress: Progress);
+
+    /// Tells what the tool has to say meanwhile. Nothing happens if the caller does not want to know.
+    async fn log(&self, line: LogLine);
+
+    /// Asks the caller, in the words of the protocol. The answer is data from a stranger.
+    async fn ask(&self, question: Question) -> Result<Value, AskError>;
+}
+
+/// How far a call is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// How much is done; more each time.
+    pub done: f64,
+    /// How much there is to do, where that is known.
+    pub total: Option<f64>,
+    /// What is being done.
+    pub message: Option<String>,
+}
+
+/// What a tool says while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLine {
+    /// As syslog has it (RFC 5424): `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert`, `emergency`.
+    pub level: String,
+    /// Who says it.
+    pub logger: Option<String>,
+    /// What.
+    pub data: Value,
+}
+
+/// A question to the one who called a tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// What the tool calls it: the same question has the same key whenever the tool runs with the same arguments.
+    pub key: String,
+    /// `elicitation/create`, `sampling/createMessage` or `roots/list`.
+    pub method: String,
+    /// The parameters of the method.
+    pub params: Value,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The caller does not take such questions.
+    #[error("the caller cannot be asked: {0}")]
+    Unsupported(String),
+    /// The answer comes with another call of the same tool: this one is to end, and what it answers is not told.
+    #[error("the answer comes with the next call")]
+    Later,
+    /// The caller did not answer, or not as the protocol says.
+    #[error("the caller did not answer: {0}")]
+    Failed(String),
+}
+
+/// A caller that does not want to know, and cannot be asked.
+#[derive(Debug, Clone, Copy)]
+pub struct SilentCaller;
+
+#[async_trait]
+impl ToolCaller for SilentCaller {
+    async fn progress(&self, _: Progress) {}
+
+    async fn log(&self, _: LogLine) {}
+
+    async fn ask(&self, question: Question) -> Result<Value, AskError> {
+        Err(AskError::Unsupported(format!("nobody is there to answer `{}`", question.method)))
+    }
 }
 
 /// What a catalogue is of.
@@ -70,8 +158,21 @@ pub struct CatalogueTool {
 pub enum ToolAnswered {
     /// Its result.
     Result(Value),
+    /// Its result, as the protocol has it.
+    Content(ToolContent),
     /// It ran, or could not run with these arguments, and says why; for the caller's model to read.
     Refused(String),
+}
+
+/// A tool's result in the words of the protocol.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ToolContent {
+    /// Content blocks, each an object with its `type`: texts, images, sounds, resources and links to them.
+    pub blocks: Vec<Value>,
+    /// The result as a value, if there is one.
+    pub structured: Option<Value>,
+    /// Whether the tool says that it failed.
+    pub failed: bool,
 }
 
 /// A prompt in a catalogue.

@@ -29,8 +29,8 @@ pub use app::{
 };
 pub use canonical::{canonical_json, sha256_hex};
 pub use catalogue::{
-    CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, PromptArgument, ToolAnswered,
-    ToolCatalogue,
+    AskError, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, LogLine,
+    Progress, PromptArgument, Question, SilentCaller, ToolAnswered, ToolCaller, ToolCatalogue, ToolContent,
 };
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
 pub use definitions::{

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use async_trait::async_trait;
 use nexus_definitions::{render, violations};
 use nexus_model::{
-    AppName, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Implementation, Message,
+    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Implementation, Message,
     Operation, PromptArgument, ToolAnswered, ToolCatalogue,
 };
 use serde_json::Value;
@@ -132,14 +132,14 @@ impl ToolCatalogue for AppCatalogue {
         tools
     }
 
-    async fn call(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
+    async fn call(&self, call: CatalogueCall) -> Result<ToolAnswered, CatalogueError> {
         let application = self.callable()?;
         if let Err(exceeded) = self.core.router.admit(self.app.as_str()) {
             return Ok(ToolAnswered::Refused(format!("rate_limited: {exceeded}")));
         }
-        match tool.parse().ok().and_then(|name| application.operations.get(&name)) {
-            Some(entry) => self.call_operation(entry, arguments).await,
-            None => self.call_tool(tool, arguments).await,
+        match call.tool.parse().ok().and_then(|name| application.operations.get(&name)) {
+            Some(entry) => self.call_operation(entry, call.arguments).await,
+            None => self.call_tool(&call.tool, call.arguments).await,
         }
     }
 

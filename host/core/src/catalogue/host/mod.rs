@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use nexus_model::{
-    AppName, Author, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Message,
+    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Message,
     ToolAnswered, ToolCatalogue,
 };
 use serde_json::Value;
@@ -95,10 +95,10 @@ impl ToolCatalogue for HostCatalogue {
         self.visible().map(HostTool::shown).collect()
     }
 
-    async fn call(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
-        let found = self.visible().find(|known| known.name == tool);
-        let found = found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(tool))))?;
-        match (found.call)(self, arguments).await {
+    async fn call(&self, call: CatalogueCall) -> Result<ToolAnswered, CatalogueError> {
+        let found = self.visible().find(|known| known.name == call.tool);
+        let found = found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(&call.tool))))?;
+        match (found.call)(self, call.arguments).await {
             Ok(value) => Ok(ToolAnswered::Result(value)),
             Err(Refusal::Said(why)) => Ok(ToolAnswered::Refused(why)),
             Err(Refusal::Broken(error)) => Err(error),
