@@ -25,6 +25,7 @@ mod start;
 mod tools;
 mod traces;
 mod vault;
+mod work;
 mod write_behind;
 
 pub use audit_log::{AuditFault, AuditFilter, AuditLog, AuditLogError, AuditRecord, Denial, Verification};
@@ -51,3 +52,4 @@ pub use secret::MasterKey;
 pub use start::{Core, CoreConfig, NotReady, Parts, StartError};
 pub use tools::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolManager, ToolView, widened};
 pub use vault::{SecretInfo, SecretVault, VaultError};
+pub use work::WorkError;

@@ -24,6 +24,7 @@ use crate::{
     tools::{ToolManager, ToolParts},
     traces::TraceBook,
     vault::SecretVault,
+    work::WorkDesk,
 };
 
 /// How often metrics are written down.
@@ -181,7 +182,9 @@ impl Core {
         ));
         let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets, &host));
         oracle.adopt_all().await;
-        let router = Arc::new(router(&config.oracle, &parts, &registry, &traces, &executions, &budgets));
+        let desk = Arc::new(WorkDesk::default());
+        let answering = Answering { traces, executions: Arc::clone(&executions), budgets: Arc::clone(&budgets), desk };
+        let router = Arc::new(router(&config.oracle, &parts, &registry, answering));
         events.start_triggers(&router, &executions);
         let memory = Memory::start(Arc::clone(&parts.definitions), &parts.tracker, parts.cancel.clone());
         let vault = Arc::clone(&parts.vault);
@@ -346,21 +349,29 @@ fn tools(
     })
 }
 
+/// What answers calls, beside the registry.
+struct Answering {
+    traces: Arc<TraceBook>,
+    executions: Arc<Executions>,
+    budgets: Arc<Budgets>,
+    desk: Arc<WorkDesk>,
+}
+
 fn router(
     config: &OracleConfig,
     parts: &Parts,
     registry: &Arc<ApplicationRegistry>,
-    traces: &Arc<TraceBook>,
-    executions: &Arc<Executions>,
-    budgets: &Arc<Budgets>,
+    answering: Answering,
 ) -> RequestRouter {
+    let Answering { traces, executions, budgets, desk } = answering;
     RequestRouter {
         registry: Arc::clone(registry),
-        budgets: Arc::clone(budgets),
-        executions: Arc::clone(executions),
-        traces: Arc::clone(traces),
-        auditor: Auditor::new(Arc::clone(budgets), Arc::clone(traces), parts.tracker.clone(), parts.cancel.clone()),
+        auditor: Auditor::new(Arc::clone(&budgets), Arc::clone(&traces), parts.tracker.clone(), parts.cancel.clone()),
         config: RouterConfig { audit_share: config.audit_share, component_deadline: config.component_deadline() },
         sampler: Sampler::new(executions.config.components_per_second),
+        budgets,
+        executions,
+        traces,
+        desk,
     }
 }

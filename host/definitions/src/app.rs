@@ -18,12 +18,14 @@ use crate::{
     duration,
     explain::Form,
     fault::{Fault, FaultCode, Faults, Finding, quoted},
+    image,
     json_schema::SchemaError,
     nearest::nearest,
     plugins,
     prompt::{self, Against},
     referenced,
     schema_file::SchemaFiles,
+    servers, tool_use,
     tree::join,
     triggers,
 };
@@ -93,11 +95,27 @@ impl Reader<'_> {
         let limits = self.limits();
         let operations = self.operations();
         let plugins = plugins::read(&self.document, self.files, self.surroundings.models, self.faults);
+        let servers = servers::read(&self.document, self.files, self.faults);
+        let sandbox = image::pool(&self.document, self.faults);
+        let tools = tool_use::read(&self.document, self.faults);
+        let config = self.document.value.pointer("/spec/config").and_then(Value::as_object).cloned();
         let triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
         let name = self.name();
         let security = self.security();
         let description = self.text("/metadata/description").unwrap_or_default();
-        Some(App { name: name?, description, operations: operations?, plugins, limits, triggers, security })
+        Some(App {
+            name: name?,
+            description,
+            operations: operations?,
+            plugins,
+            servers,
+            tools,
+            sandbox,
+            config: config.unwrap_or_default(),
+            limits,
+            triggers,
+            security,
+        })
     }
 
     fn text(&self, pointer: &str) -> Option<String> {
@@ -205,21 +223,35 @@ impl Reader<'_> {
     ) -> Option<Implementation> {
         let fields = self.document.value.pointer(pointer)?.as_object()?;
         let has = |name: &str| fields.contains_key(name);
-        let answers = ["prompt", "component"];
+        let answers = ["prompt", "component", "worker"];
         // An operation by workflow, or by a misspelt field, has its own fault.
         let meant = has("workflow") || fields.keys().any(|field| nearest(field, answers).is_some());
-        let conflict = match (has("prompt"), has("component")) {
-            (true, true) => Some((FaultCode::BadValue, "`prompt` and `component` exclude each other")),
-            (false, false) if !meant => Some((FaultCode::MissingField, "nothing answers this operation")),
-            _ => None,
+        let given: Vec<_> = answers.into_iter().filter(|name| has(name)).map(quoted).collect();
+        let conflict = match given.len() {
+            0 if !meant => Some((FaultCode::MissingField, "nothing answers this operation".to_owned())),
+            0 | 1 => None,
+            _ => Some((FaultCode::BadValue, format!("{} exclude each other", given.join(" and ")))),
         };
         if let Some((code, message)) = conflict {
-            let finding = Finding::new(code, message).expected("either `prompt` or `component`");
+            let finding = Finding::new(code, message).expected("one of `prompt`, `component` and `worker`");
             self.faults.add(self.document.fault_at_key(pointer, finding));
         }
-        let component = has("component").then(|| self.component(&format!("{pointer}/component")));
+        let by_component = has("component");
+        let worker = self.worker(pointer);
+        let component = by_component.then(|| self.component(&format!("{pointer}/component")));
         let prompt = self.prompt(pointer, input, output);
-        component.unwrap_or(prompt)
+        worker.or_else(|| component.unwrap_or(prompt))
+    }
+
+    /// What a program in a sandbox is told; a fault where there is no sandbox.
+    fn worker(&mut self, pointer: &str) -> Option<Implementation> {
+        let at = format!("{pointer}/worker");
+        let told = self.document.value.pointer(&at)?.clone();
+        if self.document.value.pointer("/spec/sandbox").is_none() {
+            let finding = Finding::new(FaultCode::MissingField, "the application has no sandbox to work in");
+            self.faults.add(self.document.fault_at_key(&at, finding.expected("`spec.sandbox` with an `image`")));
+        }
+        Some(Implementation::Worker(Arc::new(told)))
     }
 
     fn prompt(&mut self, pointer: &str, input: Option<&Value>, output: Option<&Value>) -> Option<Implementation> {
@@ -257,9 +289,10 @@ impl Reader<'_> {
         if let Some(min_inputs) = field("min_inputs").and_then(whole) {
             optimize.min_inputs = min_inputs;
         }
-        if self.document.value.pointer(&format!("{pointer}/component")).is_some() {
+        let by_model = |field: &str| self.document.value.pointer(&format!("{pointer}/{field}")).is_none();
+        if !by_model("component") || !by_model("worker") {
             if given.is_some() && field("mode").is_none_or(|mode| mode != "off") {
-                let message = "`optimize` is for operations that a prompt answers; a component is code already";
+                let message = "`optimize` is for operations that a prompt answers; others are code already";
                 self.faults.add(self.document.fault_at_key(&at, Finding::new(FaultCode::Unsupported, message)));
             }
             optimize.mode = OptimizeMode::Off;

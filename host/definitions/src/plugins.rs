@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use nexus_model::{FileTree, Grants, Plugin, PluginName, RESERVED_TYPES, WebOrigin, sha256_hex};
+use nexus_model::{FileTree, Grants, HttpGrant, Plugin, PluginName, RESERVED_TYPES, WebOrigin, sha256_hex};
 use serde_json::Value;
 
 use crate::{
     document::Document,
     fault::{FaultCode, Faults, Finding, quoted},
     nearest::{listed, nearest},
-    referenced,
+    referenced, tool_use,
     tree::join,
 };
 
@@ -27,9 +27,9 @@ pub(crate) fn read(
 ) -> BTreeMap<PluginName, Plugin> {
     let given = document.value.pointer(AT).and_then(Value::as_object);
     let names: Vec<&String> = given.into_iter().flat_map(|plugins| plugins.keys()).collect();
-    let mut reader = Reader { document, files, models, names: &names, faults };
+    let mut reader = Reader { document, files, models, faults };
     let mut plugins = BTreeMap::new();
-    for name in &names {
+    for name in names {
         if reader.faults.is_full() {
             break;
         }
@@ -43,7 +43,6 @@ struct Reader<'a> {
     document: &'a Document,
     files: &'a FileTree,
     models: Option<&'a [String]>,
-    names: &'a [&'a String],
     faults: &'a mut Faults,
 }
 
@@ -79,13 +78,7 @@ impl Reader<'_> {
     fn grants(&mut self, at: &str) -> Option<Grants> {
         let Some(given) = self.document.value.pointer(at) else { return Some(Grants::default()) };
         let grants: Grants = serde_json::from_value(given.clone()).ok()?;
-        for (number, grant) in grants.http.iter().enumerate() {
-            let item = format!("{at}/http/{number}");
-            let place = if grant.credential.is_some() { format!("{item}/origin") } else { item };
-            if let Some(finding) = origin_fault(&grant.origin) {
-                self.fault(&place, finding);
-            }
-        }
+        http(self.document, &format!("{at}/http"), &grants.http, self.faults);
         for (number, pattern) in grants.tools.iter().enumerate() {
             self.tool(&format!("{at}/tools/{number}"), pattern);
         }
@@ -98,20 +91,10 @@ impl Reader<'_> {
         Some(grants)
     }
 
-    /// A tool of a plugin that there is. Whether the plugin has such a tool is seen when its component is looked at.
+    /// A tool of a plugin or a server that there is, or one of the host's. Whether a plugin has such a tool is seen when its
+    /// component is looked at.
     fn tool(&mut self, at: &str, pattern: &str) {
-        let Some((plugin, _)) = pattern.split_once('.') else {
-            if !pattern.ends_with('*') {
-                let finding = Finding::new(FaultCode::BadValue, format!("{} is no tool", quoted(pattern)));
-                self.fault(at, finding.expected("the name of a tool, as `orders.price` or `orders.*`"));
-            }
-            return;
-        };
-        if !self.names.iter().any(|name| *name == plugin) {
-            let message = format!("the application has no plugin {}", quoted(plugin));
-            let finding = Finding::new(FaultCode::UnknownTool, message)
-                .expected(listed(self.names.iter().map(|name| name.as_str())))
-                .nearest(nearest(plugin, self.names.iter().map(|name| name.as_str())));
+        if let Some(finding) = tool_use::unknown(self.document, pattern) {
             self.fault(at, finding);
         }
     }
@@ -133,8 +116,19 @@ impl Reader<'_> {
     }
 }
 
+/// Looks at the origins that stand at `at`.
+pub(crate) fn http(document: &Document, at: &str, grants: &[HttpGrant], faults: &mut Faults) {
+    for (number, grant) in grants.iter().enumerate() {
+        let item = format!("{at}/{number}");
+        let place = if grant.credential.is_some() { format!("{item}/origin") } else { item };
+        if let Some(finding) = origin_fault(&grant.origin) {
+            faults.add(document.fault_at_value(&place, finding));
+        }
+    }
+}
+
 /// What speaks against a text being an origin in the one spelling in which origins are told.
-fn origin_fault(origin: &str) -> Option<Finding> {
+pub(crate) fn origin_fault(origin: &str) -> Option<Finding> {
     let (wrong, expected) = match origin.parse::<WebOrigin>() {
         Ok(read) if read.to_string() == origin => return None,
         Ok(read) => ("is not spelled as origins are compared".to_owned(), quoted(&read.to_string())),

@@ -134,7 +134,7 @@ impl ServerHandler for Server {
         let call = CatalogueCall {
             tool: request.name.into_owned(),
             arguments: Value::Object(request.arguments.unwrap_or_default()),
-            meta: context.meta.0.clone(),
+            meta: context.meta.0.0.clone(),
             caller: Arc::new(SilentCaller),
         };
         let answered = tokio::select! {

@@ -8,9 +8,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{AppName, NanoUsd, OperationName, Plugin, PluginName, Trigger, VersionHash, canonical_json, sha256_hex};
+use crate::{
+    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, SandboxPool, ToolUse, Trigger, VersionHash,
+    canonical_json, sha256_hex,
+};
 
 /// An application, checked and complete.
 #[derive(Debug, Clone)]
@@ -23,6 +26,14 @@ pub struct App {
     pub operations: BTreeMap<OperationName, Operation>,
     /// Its plugins.
     pub plugins: BTreeMap<PluginName, Plugin>,
+    /// Outside MCP servers.
+    pub servers: BTreeMap<PluginName, McpServer>,
+    /// Which tools its executions may use.
+    pub tools: ToolUse,
+    /// The sandboxes that work for it, if it has any.
+    pub sandbox: Option<SandboxPool>,
+    /// What `core.config.get` tells.
+    pub config: Map<String, Value>,
     /// Its limits.
     pub limits: Limits,
     /// What calls its operations without a caller, each name once.
@@ -104,6 +115,7 @@ impl Operation {
                 "messages": prompt.messages,
             }),
             Implementation::Component { digest, .. } => serde_json::json!({ "component": digest }),
+            Implementation::Worker(told) => serde_json::json!({ "worker": **told }),
         };
         let parts = serde_json::json!({
             "input": *self.input, "output": *self.output, "implementation": implementation,
@@ -124,6 +136,8 @@ pub enum Implementation {
         /// SHA-256 of the component, hexadecimal.
         digest: String,
     },
+    /// A program in one of the application's sandboxes, which is told this beside the input.
+    Worker(Arc<Value>),
 }
 
 /// A prompt template in the `.prompt.yml` form.

@@ -18,7 +18,7 @@ pub const MODEL_SPAN: &str = "model";
 pub enum ServedBy {
     /// A Wasm component.
     Component,
-    /// A language model.
+    /// A language model, or a program in a sandbox, which models steer.
     Model,
 }
 

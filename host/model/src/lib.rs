@@ -14,6 +14,7 @@ mod generation;
 mod guest_services;
 mod ids;
 mod jit;
+mod mcp_server;
 mod money;
 mod plugin;
 mod remote;
@@ -47,6 +48,10 @@ pub use ids::{
     AppName, ExecutionId, InvalidName, OperationName, OperationRef, PluginName, Revision, SecretName, VersionHash,
 };
 pub use jit::{Agreement, Attempt, Evidence, JitRecord, JitState, Refusal};
+pub use mcp_server::{
+    EnvValue, McpServer, McpServerAt, SERVER_TIMEOUT, SandboxPool, ServerAuth, ServerGrants, ServerImage, Share,
+    ToolUse,
+};
 pub use money::NanoUsd;
 pub use plugin::{
     Access, Credential, GrantNeed, Grants, HttpGrant, LeftOut, LinkedPlugin, Plugin, PluginFacts, PluginHost,

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use async_trait::async_trait;
 use nexus_definitions::{render, violations};
 use nexus_model::{
-    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Implementation, Message,
-    Operation, PromptArgument, ToolAnswered, ToolCatalogue,
+    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool,
+    Implementation, Message, Operation, PromptArgument, ToolAnswered, ToolCatalogue,
 };
 use serde_json::Value;
 
@@ -153,7 +153,7 @@ impl ToolCatalogue for AppCatalogue {
         let entry = name.parse().ok().and_then(|name| application.operations.get(&name));
         let prompt = entry.and_then(|entry| match &entry.operation.implementation {
             Implementation::Prompt(prompt) => Some((entry, prompt)),
-            Implementation::Component { .. } => None,
+            Implementation::Component { .. } | Implementation::Worker(_) => None,
         });
         let (entry, prompt) =
             prompt.ok_or_else(|| CatalogueError::Unknown(format!("`{}` has no prompt `{name}`", self.app)))?;

@@ -359,6 +359,7 @@ fn named(record: &JitRecord) -> Option<&str> {
 fn not_compilable(entry: &OperationEntry) -> Option<&'static str> {
     match (&entry.operation.implementation, entry.operation.optimize.mode) {
         (Implementation::Component { .. }, _) => Some("it is a component written by hand"),
+        (Implementation::Worker(_), _) => Some("a program in a sandbox answers it"),
         (Implementation::Prompt(_), OptimizeMode::Off) => Some("its definition says `optimize: { mode: off }`"),
         (Implementation::Prompt(_), _) => None,
     }

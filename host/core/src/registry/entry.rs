@@ -22,6 +22,8 @@ pub(crate) struct Active {
 pub(crate) enum Definition {
     Prompt(Box<PromptTemplate>),
     Component(Arc<dyn Component>),
+    /// A program in a sandbox, which is told this.
+    Worker(Arc<serde_json::Value>),
 }
 
 /// An operation with everything made ready that a call needs.

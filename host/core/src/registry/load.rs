@@ -150,6 +150,7 @@ impl ApplicationRegistry {
                 let component = component.map_err(|error| fault(path, FaultCode::BadComponent, error.to_string()))?;
                 (Definition::Component(component), String::new())
             }
+            Implementation::Worker(told) => (Definition::Worker(Arc::clone(told)), String::new()),
         };
         let version = operation.version(&model);
         let same_version = serving

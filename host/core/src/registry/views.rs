@@ -162,6 +162,7 @@ fn detail(entry: &OperationEntry) -> OperationDetail {
         implementation: match entry.operation.implementation {
             Implementation::Prompt(_) => "prompt",
             Implementation::Component { .. } => "component",
+            Implementation::Worker(_) => "worker",
         },
         input: entry.operation.input.as_ref().clone(),
         output: entry.operation.output.as_ref().clone(),

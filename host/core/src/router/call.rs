@@ -7,7 +7,10 @@ use nexus_model::{
     AnsweredBy, ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, StoreError, TokenSink, Usage,
 };
 
-use crate::budget::{BudgetExceeded, SpendError};
+use crate::{
+    budget::{BudgetExceeded, SpendError},
+    work::WorkError,
+};
 
 /// One call of an operation.
 pub struct Call<'a> {
@@ -125,8 +128,11 @@ pub enum CallErrorKind {
         /// What it said.
         reason: String,
     },
-    /// The answer of a component written by hand fails the operation's output schema.
-    #[error("the component's answer does not satisfy the operation's output schema")]
+    /// No program in a sandbox answered.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The answer of a component written by hand, or of a program in a sandbox, fails the operation's output schema.
+    #[error("the answer does not satisfy the operation's output schema")]
     OutputInvalid {
         /// How.
         violations: Vec<Violation>,
@@ -160,6 +166,12 @@ impl CallErrorKind {
             Self::Component(ComponentFault::Deadline(_)) => "component_deadline",
             Self::Component(_) => "component_fault",
             Self::ComponentRefused { .. } => "component_refused",
+            Self::Work(WorkError::NotTaken(_)) => "sandbox_busy",
+            Self::Work(WorkError::Late(_)) => "sandbox_deadline",
+            Self::Work(WorkError::Lost) => "sandbox_lost",
+            Self::Work(WorkError::Failed(_)) => "sandbox_failed",
+            Self::Work(WorkError::Cancelled) => "cancelled",
+            Self::Work(WorkError::NoSandbox(_)) => "sandbox_unavailable",
             Self::OutputInvalid { .. } => "output_invalid",
         }
     }

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nexus_definitions::{nearest, violations};
@@ -23,7 +23,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 pub use call::{Answer, Call, CallError, CallErrorKind};
-pub(crate) use plan::{Plan, plan};
+pub(crate) use plan::{Defined, Plan, plan};
 
 use crate::{
     audit::Auditor,
@@ -32,7 +32,11 @@ use crate::{
     rates::{RateExceeded, RateState},
     registry::{Application, ApplicationRegistry, Definition, OperationEntry},
     traces::TraceBook,
+    work::{Work, WorkDesk, WorkError},
 };
+
+/// How long an execution waits for a sandbox to take it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the router treats components; part of the oracle's settings, since only the oracle's code is audited.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +53,8 @@ pub struct RequestRouter {
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) executions: Arc<Executions>,
     pub(crate) traces: Arc<TraceBook>,
+    /// Where executions wait for sandboxes.
+    pub(crate) desk: Arc<WorkDesk>,
     pub(crate) auditor: Auditor,
     pub(crate) config: RouterConfig,
     /// Components' executions recorded in the running second.
@@ -170,9 +176,14 @@ impl RequestRouter {
 
     async fn answer(&self, running: &Running<'_>, sink: Option<&mut dyn TokenSink>) -> Result<Served, Failed> {
         let active = running.entry.code.active();
-        let by_hand = matches!(running.entry.definition, Definition::Component(_));
-        match plan(by_hand, active.is_some(), rand::random(), self.config.audit_share) {
+        let defined = match running.entry.definition {
+            Definition::Prompt(_) => Defined::Prompt,
+            Definition::Component(_) => Defined::Component,
+            Definition::Worker(_) => Defined::Worker,
+        };
+        match plan(defined, active.is_some(), rand::random(), self.config.audit_share) {
             Plan::HandWritten => self.ask_hand_written(running).await,
+            Plan::Sandbox => self.ask_sandbox(running).await,
             Plan::Model => self.ask_model(running, sink, None).await,
             Plan::Code { audit } => {
                 let Some(active) = active else { return self.ask_model(running, sink, None).await };
@@ -246,6 +257,31 @@ impl RequestRouter {
             Ok(Served { output, text, path: ServedBy::Component, fallback: None, usage: None, model: None })
         } else {
             Err(failed(ServedBy::Component, CallErrorKind::OutputInvalid { violations: wrong }))
+        }
+    }
+
+    /// The answer of a program in a sandbox.
+    async fn ask_sandbox(&self, running: &Running<'_>) -> Result<Served, Failed> {
+        let path = ServedBy::Model;
+        let Definition::Worker(told) = &running.entry.definition else {
+            return Err(failed(path, CallErrorKind::Work(WorkError::NoSandbox("it is no worker's".to_owned()))));
+        };
+        let left = running.left();
+        let work = Work {
+            execution: running.id,
+            app: running.entry.reference.app.clone(),
+            operation: running.entry.reference.operation.clone(),
+            definition: Arc::clone(told),
+            input: running.input.clone(),
+            until: SystemTime::now() + left,
+        };
+        let output = self.desk.done(work, PATIENCE, left).await.map_err(|error| failed(path, error.into()))?;
+        let wrong = violations(&running.entry.output, &output);
+        if wrong.is_empty() {
+            let text = output.to_string();
+            Ok(Served { output, text, path, fallback: None, usage: None, model: None })
+        } else {
+            Err(failed(path, CallErrorKind::OutputInvalid { violations: wrong }))
         }
     }
 

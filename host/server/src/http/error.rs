@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use nexus_core::{
     AuditLogError, BudgetExceeded, CallError, CallErrorKind, HookError, KeyError, OracleError, PublishError,
-    RateExceeded, Scope, VaultError,
+    RateExceeded, Scope, VaultError, WorkError,
 };
 use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
 
@@ -67,6 +67,7 @@ fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
         CallErrorKind::ComponentRefused { reason } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The component did not answer this input", reason)
         }
+        CallErrorKind::Work(error) => work_problem(&error, code),
         CallErrorKind::Render(reason) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, "The prompt could not be rendered", reason).hint(
                 "the prompt's template does not fit an input that its schema allows; `nexus check` shows its place",
@@ -93,6 +94,22 @@ fn model_problem(error: &ModelError, code: &'static str) -> Problem {
         Problem::new(status, code, "The model gave no usable answer", error.to_string()).hint(error.hint.as_str());
     match error.kind {
         ModelErrorKind::RateLimited { retry_after } => problem.retry_after(retry_after.unwrap_or(BUSY_WAIT)),
+        _ => problem,
+    }
+}
+
+fn work_problem(error: &WorkError, code: &'static str) -> Problem {
+    let status = match error {
+        WorkError::NotTaken(_) | WorkError::NoSandbox(_) => StatusCode::SERVICE_UNAVAILABLE,
+        WorkError::Late(_) => StatusCode::GATEWAY_TIMEOUT,
+        WorkError::Lost => StatusCode::BAD_GATEWAY,
+        WorkError::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        WorkError::Cancelled => StatusCode::CONFLICT,
+    };
+    let problem = Problem::new(status, code, "No program in a sandbox answered", error.to_string());
+    match error {
+        WorkError::NotTaken(_) => problem.retry_after(BUSY_WAIT),
+        WorkError::NoSandbox(_) => problem.retry_after(BUSY_WAIT).hint("`nexus doctor` says what is missing"),
         _ => problem,
     }
 }

@@ -12,8 +12,8 @@ use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use nexus_model::{
-    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Message,
-    ToolAnswered, ToolCatalogue,
+    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool,
+    Message, ToolAnswered, ToolCatalogue,
 };
 use serde_json::Value;
 
@@ -97,7 +97,8 @@ impl ToolCatalogue for HostCatalogue {
 
     async fn call(&self, call: CatalogueCall) -> Result<ToolAnswered, CatalogueError> {
         let found = self.visible().find(|known| known.name == call.tool);
-        let found = found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(&call.tool))))?;
+        let found =
+            found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(&call.tool))))?;
         match (found.call)(self, call.arguments).await {
             Ok(value) => Ok(ToolAnswered::Result(value)),
             Err(Refusal::Said(why)) => Ok(ToolAnswered::Refused(why)),
