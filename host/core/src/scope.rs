@@ -127,6 +127,13 @@ impl Principal {
         Self::new("local", "local", &[Scope::Admin], None)
     }
 
+    /// An application, for what its executions do with itself.
+    pub(crate) fn of_app(app: &AppName) -> Self {
+        let target = || Target::App(app.clone());
+        let scopes = [Scope::Invoke(target()), Scope::Read(target()), Scope::Write(target())];
+        Self::new(&format!("app:{app}"), app.as_str(), &scopes, None)
+    }
+
     /// The host itself, for what it does on its own.
     pub fn host() -> Self {
         Self::new("host", "nexus", &[Scope::Admin], None)

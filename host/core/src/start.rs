@@ -1,8 +1,11 @@
 //! Everything put together.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use nexus_model::{ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, StoreError};
+use nexus_egress::Egress;
+use nexus_mcp::{HubConfig, McpHub};
+use nexus_model::{AppName, ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, StoreError};
+use nexus_sandbox::{Driver, PoolStatus};
 use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,14 +20,16 @@ use crate::{
     executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
     memory::Memory,
+    outgoing::Outgoing,
     oracle::{OptimizationOracle, OracleConfig, OracleParts},
     registry::{ApplicationRegistry, RegistryError, Remote},
-    router::{RequestRouter, RouterConfig, Sampler},
+    router::{InFlight, RequestRouter, RouterConfig, Sampler},
     secret::MasterKey,
-    tools::{ToolManager, ToolParts},
+    sandboxes::Sandboxes,
+    servers::{Connecting, HostProgram, ServerGate, Servers, VaultTokens},
+    tools::{ToolAnswer, ToolCall, ToolError, ToolManager, ToolParts},
     traces::TraceBook,
     vault::SecretVault,
-    work::WorkDesk,
 };
 
 /// How often metrics are written down.
@@ -57,6 +62,10 @@ pub struct Parts {
     pub events: EventBus,
     /// The secrets that definitions name.
     pub secrets: SecretLookup,
+    /// Requests to the outside.
+    pub egress: Egress,
+    /// Programs that the operator lets applications use as MCP servers, by name.
+    pub programs: BTreeMap<String, HostProgram>,
     /// The remote of the definitions, if there is one.
     pub remote: Option<Remote>,
     /// Every task; a drain waits for it.
@@ -109,6 +118,9 @@ pub enum StartError {
     /// The definitions.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// What connects to MCP servers.
+    #[error("MCP servers cannot be connected to: {0}")]
+    Hub(String),
 }
 
 /// Why Nexus takes no calls.
@@ -147,6 +159,8 @@ pub struct Core {
     pub budgets: Arc<Budgets>,
     /// The tools of applications.
     pub tools: Arc<ToolManager>,
+    servers: Arc<Servers>,
+    sandboxes: Arc<Sandboxes>,
     parts: Parts,
 }
 
@@ -182,13 +196,19 @@ impl Core {
         ));
         let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets, &host));
         oracle.adopt_all().await;
-        let desk = Arc::new(WorkDesk::default());
-        let answering = Answering { traces, executions: Arc::clone(&executions), budgets: Arc::clone(&budgets), desk };
+        let sandboxes = Arc::new(Sandboxes::new(parts.tracker.clone(), parts.cancel.clone()));
+        let answering = Answering {
+            traces,
+            executions: Arc::clone(&executions),
+            budgets: Arc::clone(&budgets),
+            sandboxes: Arc::clone(&sandboxes),
+        };
         let router = Arc::new(router(&config.oracle, &parts, &registry, answering));
         events.start_triggers(&router, &executions);
         let memory = Memory::start(Arc::clone(&parts.definitions), &parts.tracker, parts.cancel.clone());
         let vault = Arc::clone(&parts.vault);
         let tools = Arc::new(tools(&parts, &registry, &budgets, &events));
+        let servers = Arc::new(servers(&parts, &sandboxes)?);
         let core = Self {
             registry,
             router,
@@ -201,13 +221,18 @@ impl Core {
             vault,
             budgets,
             tools,
+            servers,
+            sandboxes,
             parts,
         };
+        core.servers.adjust(&core);
         core.spawn_loops(config.reload_every);
         Ok(core)
     }
 
     fn spawn_loops(&self, reload_every: Duration) {
+        let (following, cancel) = (Arc::clone(&self.servers).follow(self.clone()), self.parts.cancel.clone());
+        self.parts.tracker.spawn(async move { cancel.run_until_cancelled(following).await });
         self.parts.tracker.spawn(Arc::clone(&self.oracle).watch());
         self.parts.tracker.spawn(Arc::clone(&self.oracle).listen());
         self.audit_log.spawn(&self.parts.tracker, self.parts.cancel.clone());
@@ -248,6 +273,36 @@ impl Core {
         });
     }
 
+    /// Calls a tool of an application within its time limit, in its share of concurrency.
+    pub async fn call_tool(&self, call: ToolCall<'_>) -> Result<ToolAnswer, ToolError> {
+        self.tools.call(self, call).await
+    }
+
+    /// Has sandboxes started by this driver from now on. Only the first is taken.
+    pub fn connect_sandboxes(&self, driver: Arc<dyn Driver>) {
+        self.sandboxes.connect(driver, self);
+    }
+
+    /// Says why there are no sandboxes, to whoever needs one.
+    pub fn sandboxes_missing(&self, why: String) {
+        self.sandboxes.missing(why);
+    }
+
+    /// The sandboxes of each application; an error that says why there are none.
+    pub fn sandbox_status(&self) -> Result<BTreeMap<AppName, PoolStatus>, String> {
+        self.sandboxes.status()
+    }
+
+    /// Requests to the outside that the host makes for applications.
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        Outgoing { egress: self.parts.egress.clone(), secrets: Arc::clone(&self.parts.secrets) }
+    }
+
+    /// Outside MCP servers.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
     /// State that changes while Nexus runs.
     pub(crate) fn runtime(&self) -> &dyn RuntimeStore {
         self.parts.runtime.as_ref()
@@ -273,6 +328,7 @@ impl Core {
 
     /// Writes down what is still in memory. To be called after the last request.
     pub async fn drain(&self) {
+        self.sandboxes.drain().await;
         if let Err(error) = self.executions.settle().await {
             tracing::warn!(%error, "the last executions are lost");
         }
@@ -332,6 +388,20 @@ fn oracle(
     OptimizationOracle::new(oracle_parts, config.clone())
 }
 
+fn servers(parts: &Parts, sandboxes: &Arc<Sandboxes>) -> Result<Servers, StartError> {
+    let config = HubConfig { egress: parts.egress.config().clone(), ..HubConfig::default() };
+    let hub = McpHub::new(config, parts.tracker.clone(), parts.cancel.clone()).map_err(StartError::Hub)?;
+    let connecting = Connecting {
+        sandboxes: Arc::clone(sandboxes),
+        programs: parts.programs.clone(),
+        secrets: Arc::clone(&parts.secrets),
+        tokens: Arc::new(VaultTokens(Arc::clone(&parts.vault))),
+        gate: Arc::new(ServerGate::new(parts.egress.clone())),
+        tasks: parts.tracker.clone(),
+    };
+    Ok(Servers::new(hub, connecting))
+}
+
 fn tools(
     parts: &Parts,
     registry: &Arc<ApplicationRegistry>,
@@ -354,7 +424,7 @@ struct Answering {
     traces: Arc<TraceBook>,
     executions: Arc<Executions>,
     budgets: Arc<Budgets>,
-    desk: Arc<WorkDesk>,
+    sandboxes: Arc<Sandboxes>,
 }
 
 fn router(
@@ -363,7 +433,7 @@ fn router(
     registry: &Arc<ApplicationRegistry>,
     answering: Answering,
 ) -> RequestRouter {
-    let Answering { traces, executions, budgets, desk } = answering;
+    let Answering { traces, executions, budgets, sandboxes } = answering;
     RequestRouter {
         registry: Arc::clone(registry),
         auditor: Auditor::new(Arc::clone(&budgets), Arc::clone(&traces), parts.tracker.clone(), parts.cancel.clone()),
@@ -372,6 +442,7 @@ fn router(
         budgets,
         executions,
         traces,
-        desk,
+        sandboxes,
+        in_flight: InFlight::default(),
     }
 }

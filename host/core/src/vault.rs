@@ -26,6 +26,8 @@ const MAX_SECRETS: usize = 10_000;
 /// The longest secret, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 const NONCE_BYTES: usize = 24;
+/// Where the host keeps what is its own.
+const OWN: &str = "own_secret";
 
 /// What is known of a secret; never the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +139,26 @@ impl SecretVault {
         self.write(Write::Delete { key: Key::of_host("secret", &path) }).await?;
         self.entries.store(Arc::new(entries));
         Ok(true)
+    }
+
+    /// What the host keeps to itself under this name; no definition can name it. Read from the store each time.
+    pub(crate) async fn own(&self, name: &str) -> Result<Option<SecretString>, VaultError> {
+        let stored = self.runtime.get(&Key::of_host(OWN, name)).await?;
+        let sealed = stored.and_then(|stored| serde_json::from_slice(&stored).ok());
+        Ok(sealed.and_then(|sealed| self.open(&format!("{OWN}:{name}"), &sealed)))
+    }
+
+    /// Keeps something for the host itself; `None` forgets it.
+    pub(crate) async fn keep_own(&self, name: &str, value: Option<&SecretString>) -> Result<(), VaultError> {
+        let key = Key::of_host(OWN, name);
+        let write = match value {
+            Some(value) => {
+                let sealed = self.seal(&format!("{OWN}:{name}"), value)?;
+                Write::Set { key, value: serde_json::to_vec(&sealed).map_err(|_| VaultError::Seal)?, ttl: None }
+            }
+            None => Write::Delete { key },
+        };
+        Ok(self.runtime.write(vec![write], Durability::Synced).await?)
     }
 
     /// What is known of an owner's secrets, by name.
@@ -274,6 +296,21 @@ mod tests {
         vault.refresh().await.unwrap();
         assert!(vault.find(&app(), &name("erp")).is_none());
         assert!(vault.find(&app(), &name("crm")).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_the_hosts_own_is_sealed_and_nobody_elses() {
+        let runtime = Arc::new(MemoryRuntime::default());
+        let vault = vault(&runtime, 1).await;
+        vault.keep_own("a/b", Some(&CANARY.into())).await.unwrap();
+        assert_eq!(vault.own("a/b").await.unwrap().unwrap().expose_secret(), CANARY);
+        let stored = runtime.get(&Key::of_host(OWN, "a/b")).await.unwrap().unwrap();
+        assert!(!String::from_utf8(stored.clone()).unwrap().contains(CANARY));
+        let moved = Write::Set { key: Key::of_host(OWN, "other"), value: stored, ttl: None };
+        runtime.write(vec![moved], Durability::Synced).await.unwrap();
+        assert!(vault.own("other").await.unwrap().is_none() && vault.names(&SecretOwner::Host).is_empty());
+        vault.keep_own("a/b", None).await.unwrap();
+        assert!(vault.own("a/b").await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -87,6 +87,21 @@ pub struct Surroundings<'a> {
     pub apps: Option<&'a [AppName]>,
 }
 
+/// What a file says, whatever it is for: JSON if its name ends with `.json`, else YAML; within the bounds of
+/// [`limits`]. The error is its first fault.
+pub fn value_of(path: &str, bytes: &[u8]) -> Result<serde_json::Value, Fault> {
+    let format = if path.ends_with(".json") { document::Format::Json } else { document::Format::Yaml };
+    let files = FileTree::from([(path.to_owned(), bytes.into())]);
+    let mut faults = fault::Faults::default();
+    let document = document::Document::open(&files, path, format, &mut faults);
+    let mut faults = faults.into_sorted().into_iter();
+    match (document, faults.next()) {
+        (Some(document), None) => Ok(document.value),
+        (_, Some(fault)) => Err(fault),
+        (None, None) => Err(document::missing(path, fault::Finding::new(FaultCode::BadValue, "not readable"))),
+    }
+}
+
 /// Reads an application from the files of its folder (paths relative to it, with `/`).
 ///
 /// Files that nothing refers to are no fault.

@@ -39,13 +39,18 @@ pub(crate) struct Connector {
 impl Connector {
     /// Resolves the host once and connects to the first of its open addresses that answers.
     pub(crate) async fn connect(&self, origin: &WebOrigin) -> Result<Stream, EgressError> {
-        let plain = self.dial(self.addresses(origin.host()).await?, origin.port()).await?;
+        let plain = self.open(origin).await?;
         if !origin.is_secure() {
             return Ok(Stream::Plain(plain));
         }
         let name = server_name(origin.host())?;
         let secured = TlsConnector::from(self.tls()?).connect(name, plain).await.map_err(handshake)?;
         Ok(Stream::Secure(Box::new(secured)))
+    }
+
+    /// The same, without TLS.
+    pub(crate) async fn open(&self, origin: &WebOrigin) -> Result<TcpStream, EgressError> {
+        self.dial(self.addresses(origin.host()).await?, origin.port()).await
     }
 
     /// The open addresses of a host.

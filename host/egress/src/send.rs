@@ -19,6 +19,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use nexus_model::WebOrigin;
 use tokio::{
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
@@ -54,6 +55,11 @@ impl Egress {
         };
         let places = Arc::new(Semaphore::new(config.connections));
         Self { inner: Arc::new(Inner { config, connector, places }) }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &EgressConfig {
+        &self.inner.config
     }
 
     /// The longest that a caller may be patient.
@@ -95,6 +101,13 @@ impl Egress {
         let end = begin + config.answer;
         let answer = answer.map(|body| AnswerBody::new(body, config.body_bytes, patience.between, end));
         Ok((answer, driver))
+    }
+
+    /// Connects to an origin, which must be one that the sender may reach, and leaves TLS to whoever uses the connection. What
+    /// bounds the number of such connections, and how long they live, is the caller's.
+    pub async fn dial(&self, origin: &WebOrigin) -> Result<TcpStream, EgressError> {
+        let dialed = self.inner.connector.open(origin);
+        timeout(self.inner.config.patience.connect, dialed).await.map_err(|_| EgressError::ConnectTimeout)?
     }
 
     async fn connect(&self, origin: &WebOrigin) -> Result<(Stream, OwnedSemaphorePermit), EgressError> {

@@ -66,7 +66,7 @@ impl AppCatalogue {
 
     async fn call_tool(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
         let body = arguments.to_string();
-        match self.core.tools.call(ToolCall { app: self.app.as_str(), tool, body: body.as_bytes() }).await {
+        match self.core.call_tool(ToolCall { app: self.app.as_str(), tool, body: body.as_bytes() }).await {
             Ok(answer) => Ok(ToolAnswered::Result(parsed(&answer.output)?)),
             Err(error) => refusal::of_tool(&error.kind).map(ToolAnswered::Refused),
         }

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 const INPUT: &str = "input";
 
 /// Whether a schema says that all it takes are objects.
-pub(super) fn is_object(schema: &Value) -> bool {
+pub(crate) fn is_object(schema: &Value) -> bool {
     schema.get("type").is_some_and(|kind| kind == "object")
 }
 
 /// The schema of a tool's arguments.
-pub(super) fn schema(input: &Arc<Value>) -> Arc<Value> {
+pub(crate) fn schema(input: &Arc<Value>) -> Arc<Value> {
     if is_object(input) {
         return Arc::clone(input);
     }
@@ -28,7 +28,7 @@ pub(super) fn schema(input: &Arc<Value>) -> Arc<Value> {
 }
 
 /// An operation's input out of a tool's arguments; `None` if it is not there.
-pub(super) fn input(schema: &Value, arguments: Value) -> Option<Value> {
+pub(crate) fn input(schema: &Value, arguments: Value) -> Option<Value> {
     if is_object(schema) {
         return Some(arguments);
     }
@@ -40,7 +40,7 @@ pub(super) fn input(schema: &Value, arguments: Value) -> Option<Value> {
 
 /// An operation's input out of the arguments of a prompt, which are texts: where a text is not what the schema asks for, it
 /// is read as JSON.
-pub(super) fn of_texts(schema: &Value, arguments: BTreeMap<String, Value>) -> Value {
+pub(crate) fn of_texts(schema: &Value, arguments: BTreeMap<String, Value>) -> Value {
     let read = |(name, value): (String, Value)| {
         let kind = schema.pointer(&format!("/properties/{}/type", name.replace('~', "~0").replace('/', "~1")));
         let value = match value {

@@ -1,9 +1,11 @@
 //! What MCP clients see: the port [`ToolCatalogue`](nexus_model::ToolCatalogue), as one caller may see it.
 
 mod app;
-mod arguments;
+pub(crate) mod arguments;
 mod host;
-mod refusal;
+pub(crate) mod refusal;
+mod worker;
 
 pub use app::AppCatalogue;
 pub use host::HostCatalogue;
+pub(crate) use worker::WorkerCatalogue;

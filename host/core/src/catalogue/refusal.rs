@@ -8,7 +8,7 @@ use crate::{CallErrorKind, MemoryError, ToolErrorKind};
 /// What the caller's model is told, or why nobody can answer it.
 type Told = Result<String, CatalogueError>;
 
-pub(super) fn of_call(kind: &CallErrorKind) -> Told {
+pub(crate) fn of_call(kind: &CallErrorKind) -> Told {
     let told = match kind {
         CallErrorKind::UnknownApp { .. } | CallErrorKind::UnknownOperation { .. } => {
             return Err(CatalogueError::Unknown(kind.to_string()));
@@ -25,7 +25,7 @@ pub(super) fn of_call(kind: &CallErrorKind) -> Told {
     Ok(format!("{}: {told}", kind.code()))
 }
 
-pub(super) fn of_tool(kind: &ToolErrorKind) -> Told {
+pub(crate) fn of_tool(kind: &ToolErrorKind) -> Told {
     match kind {
         ToolErrorKind::Call(kind) => of_call(kind),
         ToolErrorKind::UnknownTool { nearest, .. } => {
@@ -37,13 +37,13 @@ pub(super) fn of_tool(kind: &ToolErrorKind) -> Told {
     }
 }
 
-pub(super) fn of_memory(error: &MemoryError) -> CatalogueError {
+pub(crate) fn of_memory(error: &MemoryError) -> CatalogueError {
     tracing::error!(%error, "the memory of an application could not be read");
     CatalogueError::Unavailable("the memory of the application cannot be read now".to_owned())
 }
 
 /// Each violation with its place.
-pub(super) fn told(violations: &[Violation]) -> String {
+pub(crate) fn told(violations: &[Violation]) -> String {
     let one = |violation: &Violation| {
         let place = if violation.path.is_empty() { "the input" } else { &violation.path };
         format!("{place}: {}", violation.message)

@@ -152,6 +152,16 @@ impl ApplicationRegistry {
         Some(slot.inactive.clone().map_or(Ok(application), Err))
     }
 
+    /// A file of an application as it was in a revision of it.
+    pub(crate) async fn file_at(
+        &self,
+        app: &AppName,
+        revision: &Revision,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, DefinitionError> {
+        Ok(self.definitions.read_file_at(app, revision, path).await?.map(|bytes| bytes.to_vec()))
+    }
+
     /// A plugin, linked.
     pub(crate) async fn linked(&self, plugin: &PluginEntry) -> Result<Arc<dyn LinkedPlugin>, LoadError> {
         plugin.linked(self.definitions.as_ref(), self.plugin_host.as_ref()).await

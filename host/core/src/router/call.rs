@@ -128,6 +128,9 @@ pub enum CallErrorKind {
         /// What it said.
         reason: String,
     },
+    /// Somebody cancelled it.
+    #[error("the execution was cancelled")]
+    Cancelled,
     /// No program in a sandbox answered.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -166,11 +169,11 @@ impl CallErrorKind {
             Self::Component(ComponentFault::Deadline(_)) => "component_deadline",
             Self::Component(_) => "component_fault",
             Self::ComponentRefused { .. } => "component_refused",
-            Self::Work(WorkError::NotTaken(_)) => "sandbox_busy",
+            Self::Cancelled => "cancelled",
+            Self::Work(WorkError::Busy { .. }) => "sandbox_busy",
             Self::Work(WorkError::Late(_)) => "sandbox_deadline",
-            Self::Work(WorkError::Lost) => "sandbox_lost",
+            Self::Work(WorkError::Lost(_)) => "sandbox_lost",
             Self::Work(WorkError::Failed(_)) => "sandbox_failed",
-            Self::Work(WorkError::Cancelled) => "cancelled",
             Self::Work(WorkError::NoSandbox(_)) => "sandbox_unavailable",
             Self::OutputInvalid { .. } => "output_invalid",
         }

@@ -1,6 +1,7 @@
 //! From a call to its answer.
 
 mod call;
+mod in_flight;
 mod plan;
 mod spans;
 
@@ -9,12 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use nexus_definitions::{nearest, violations};
 use nexus_model::{
-    AnsweredBy, Cause, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason,
+    AnsweredBy, AppName, Cause, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason,
     GenerateRequest, Generation, Origin, ServedBy, TokenSink, Trace, Usage,
 };
 use serde_json::Value;
@@ -23,6 +24,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 pub use call::{Answer, Call, CallError, CallErrorKind};
+pub(crate) use in_flight::InFlight;
 pub(crate) use plan::{Defined, Plan, plan};
 
 use crate::{
@@ -32,11 +34,9 @@ use crate::{
     rates::{RateExceeded, RateState},
     registry::{Application, ApplicationRegistry, Definition, OperationEntry},
     traces::TraceBook,
-    work::{Work, WorkDesk, WorkError},
+    sandboxes::Sandboxes,
+    work::{Work, WorkError},
 };
-
-/// How long an execution waits for a sandbox to take it.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the router treats components; part of the oracle's settings, since only the oracle's code is audited.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +53,10 @@ pub struct RequestRouter {
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) executions: Arc<Executions>,
     pub(crate) traces: Arc<TraceBook>,
-    /// Where executions wait for sandboxes.
-    pub(crate) desk: Arc<WorkDesk>,
+    /// Where programs work for applications.
+    pub(crate) sandboxes: Arc<Sandboxes>,
+    /// Executions that can be cancelled.
+    pub(crate) in_flight: InFlight,
     pub(crate) auditor: Auditor,
     pub(crate) config: RouterConfig,
     /// Components' executions recorded in the running second.
@@ -64,7 +66,7 @@ pub struct RequestRouter {
 /// One call on its way.
 struct Running<'a> {
     id: ExecutionId,
-    application: &'a Application,
+    application: &'a Arc<Application>,
     entry: &'a Arc<OperationEntry>,
     input: Value,
     body: &'a str,
@@ -102,6 +104,11 @@ impl RequestRouter {
     pub fn admit(&self, app: &str) -> Result<Option<RateState>, RateExceeded> {
         let rate = self.registry.application(app).and_then(|application| application.rate.clone());
         rate.map(|rate| rate.take()).transpose()
+    }
+
+    /// Cancels an execution of an application that a model or a sandbox works for; `false` if none is in flight at this host.
+    pub fn cancel(&self, app: &AppName, id: ExecutionId) -> bool {
+        self.in_flight.cancel(app, id)
     }
 
     /// Answers one call within the application's time limit. Every call that gets past its input checks is recorded as
@@ -266,16 +273,18 @@ impl RequestRouter {
         let Definition::Worker(told) = &running.entry.definition else {
             return Err(failed(path, CallErrorKind::Work(WorkError::NoSandbox("it is no worker's".to_owned()))));
         };
-        let left = running.left();
+        let (app, left) = (&running.application.app, running.left());
         let work = Work {
             execution: running.id,
-            app: running.entry.reference.app.clone(),
+            application: Arc::clone(running.application),
             operation: running.entry.reference.operation.clone(),
             definition: Arc::clone(told),
             input: running.input.clone(),
-            until: SystemTime::now() + left,
+            until: Instant::now() + left,
         };
-        let output = self.desk.done(work, PATIENCE, left).await.map_err(|error| failed(path, error.into()))?;
+        let done = self.in_flight.cancellable(running.id, &app.name, self.sandboxes.work(work, left)).await;
+        let output = done.ok_or(CallErrorKind::Cancelled).and_then(|outcome| outcome.map_err(CallErrorKind::Work));
+        let output = output.map_err(|kind| failed(path, kind))?;
         let wrong = violations(&running.entry.output, &output);
         if wrong.is_empty() {
             let text = output.to_string();
@@ -295,9 +304,11 @@ impl RequestRouter {
         let request = request(running.entry, &running.input, running.left())
             .map_err(|message| fail(CallErrorKind::Render(message), None))?;
         let asked = Instant::now();
-        let Application { app, .. } = running.application;
+        let app = &running.application.app;
         let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true };
-        let generation = self.budgets.generate(payer, &request, sink).await.map_err(|error| {
+        let generated = self.in_flight.cancellable(running.id, &app.name, self.budgets.generate(payer, &request, sink));
+        let generated = generated.await.ok_or_else(|| fail(CallErrorKind::Cancelled, None))?;
+        let generation = generated.map_err(|error| {
             let usage = error.usage();
             running.entry.metrics.record_usage(&usage);
             fail(error.into(), Some(usage))

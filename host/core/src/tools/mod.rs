@@ -1,7 +1,9 @@
 //! The tools of applications: the exported functions of their plugins, `{plugin}.{tool}`.
 
+mod any;
 mod call;
 mod grants;
+mod once;
 mod services;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -15,6 +17,7 @@ use uuid::Uuid;
 
 use self::services::CallServices;
 use crate::{
+    Core,
     budget::Budgets,
     events::{Events, SecretLookup},
     registry::{Application, ApplicationRegistry, PluginEntry},
@@ -25,10 +28,11 @@ use call::FAILED;
 pub use call::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolView};
 pub use grants::widened;
 pub(crate) use grants::{granted, matches};
-pub(crate) use services::{below, short};
+pub(crate) use any::{ToolScope, allowed};
+pub(crate) use services::{GUEST, MAX_PROMPT_BYTES, below, short, text_schema};
 
 /// The largest result of a tool, in bytes of JSON.
-const MAX_RESULT_BYTES: usize = 1 << 20;
+pub(crate) const MAX_RESULT_BYTES: usize = 1 << 20;
 /// How deep tools may call each other.
 const MAX_DEPTH: usize = 8;
 
@@ -52,6 +56,7 @@ pub struct ToolManager {
 /// A call on its way, and the calls that it makes itself.
 #[derive(Clone)]
 struct Running {
+    core: Core,
     application: Arc<Application>,
     execution: ExecutionId,
     /// When the time of the outermost call is over.
@@ -83,7 +88,7 @@ impl ToolManager {
     }
 
     /// Calls a tool within the application's time limit, in its share of concurrency.
-    pub async fn call(self: &Arc<Self>, call: ToolCall<'_>) -> Result<ToolAnswer, ToolError> {
+    pub(crate) async fn call(self: &Arc<Self>, core: &Core, call: ToolCall<'_>) -> Result<ToolAnswer, ToolError> {
         let started = Instant::now();
         let application = callable(&self.parts.registry, call.app).map_err(ToolErrorKind::from)?;
         let (entry, tool) = find(&application, call.tool)?;
@@ -94,7 +99,7 @@ impl ToolManager {
         let (_, arguments) = read(call.body).map_err(ToolErrorKind::from)?;
         let execution = ExecutionId(Uuid::now_v7());
         let until = started + application.app.limits.timeout;
-        let running = Running { application: Arc::clone(&application), execution, until, depth: 1 };
+        let running = Running { core: core.clone(), application: Arc::clone(&application), execution, until, depth: 1 };
         let outcome = self.run(running, &entry, &tool.name, &arguments).await;
         match outcome {
             Ok(ToolOutcome::Value(value)) => {

@@ -4,13 +4,13 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use nexus_model::{
-    Access, AppName, Durability, ExecutionId, GenerateRequest, GuestLevel, GuestServices, Key, KeyPage, Message,
-    ModelParameters, Role, SecretName, ServiceError, StoreError, ToolOutcome, Write,
+    Access, AppName, CatalogueError, Durability, ExecutionId, GenerateRequest, GuestLevel, GuestServices, Key, KeyPage, Message,
+    ModelParameters, Role, SecretName, ServiceError, StoreError, ToolAnswered, ToolContent, ToolOutcome, Write,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::{MAX_DEPTH, Running, ToolErrorKind, ToolManager, find, folder_of, matches};
+use super::{MAX_DEPTH, Running, ToolErrorKind, ToolManager, ToolScope, find, folder_of, matches};
 use crate::{
     Events, PublishError,
     budget::{Payer, SpendError},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The log target of what components say.
-const GUEST: &str = "nexus::guest";
+pub(crate) const GUEST: &str = "nexus::guest";
 /// Keys of one page.
 const PAGE: usize = 100;
 /// The bucket that is opened without a name.
@@ -27,7 +27,7 @@ const DEFAULT_BUCKET: &str = "default";
 /// The longest name of a bucket, in bytes.
 const MAX_BUCKET: usize = 63;
 /// The largest text that is sent to a model, in bytes.
-const MAX_PROMPT_BYTES: usize = 256 << 10;
+pub(crate) const MAX_PROMPT_BYTES: usize = 256 << 10;
 /// Says in what form a model has to answer, for models that are not held to a schema.
 const FORM: &str = "Answer with a JSON object that has the one field \"text\": your answer, as text.";
 
@@ -72,6 +72,14 @@ pub(crate) fn below(bucket: &str) -> Result<String, ServiceError> {
     }
     let expected = format!("1 to {MAX_BUCKET} of letters, digits, `.`, `_` and `-`");
     Err(ServiceError::NotFound(format!("no bucket has the name `{}`: use {expected}", short(bucket))))
+}
+
+/// What a model is held to that is to answer with a text.
+pub(crate) fn text_schema() -> Value {
+    json!({
+        "type": "object", "additionalProperties": false, "required": ["text"],
+        "properties": { "text": { "type": "string" } },
+    })
 }
 
 /// The beginning of a stranger's text, for a message to him.
@@ -175,11 +183,19 @@ impl GuestServices for CallServices {
         if self.running.depth >= MAX_DEPTH {
             return Err(ServiceError::Limit(format!("tools have called each other {MAX_DEPTH} deep")));
         }
-        let (entry, signature) = find(&self.running.application, tool).map_err(of_tool)?;
         let running = Running { depth: self.running.depth + 1, ..self.running.clone() };
-        match self.manager.run(running, &entry, &signature.name, &arguments).await.map_err(of_tool)? {
-            ToolOutcome::Value(value) => Ok(Ok(value)),
-            ToolOutcome::Error(error) => Ok(Err(error)),
+        if let Ok((entry, signature)) = find(&self.running.application, tool) {
+            return match self.manager.run(running, &entry, &signature.name, &arguments).await.map_err(of_tool)? {
+                ToolOutcome::Value(value) => Ok(Ok(value)),
+                ToolOutcome::Error(error) => Ok(Err(error)),
+            };
+        }
+        match ToolScope::of(running).run(tool, arguments, None).await {
+            Ok(ToolAnswered::Result(value)) => Ok(Ok(value)),
+            Ok(ToolAnswered::Content(content)) => Ok(of_content(content)),
+            Ok(ToolAnswered::Refused(why)) => Ok(Err(Value::String(why))),
+            Err(CatalogueError::Unknown(why)) => Err(ServiceError::NotFound(why)),
+            Err(error) => Err(ServiceError::Failed(error.to_string())),
         }
     }
 
@@ -207,10 +223,7 @@ impl GuestServices for CallServices {
                 Message { role: Role::User, content: prompt.to_owned() },
             ],
             parameters: ModelParameters::default(),
-            schema: Arc::new(json!({
-                "type": "object", "additionalProperties": false, "required": ["text"],
-                "properties": { "text": { "type": "string" } },
-            })),
+            schema: Arc::new(text_schema()),
             timeout: self.running.until.saturating_duration_since(Instant::now()),
             fallback: true,
         };
@@ -220,6 +233,12 @@ impl GuestServices for CallServices {
         let text = generation.value.get("text").and_then(Value::as_str).map(str::to_owned);
         text.ok_or_else(|| ServiceError::Failed("the model gave no text".to_owned()))
     }
+}
+
+/// What an MCP server answered, as a value: its structured content, or else its blocks.
+fn of_content(content: ToolContent) -> Result<Value, Value> {
+    let value = content.structured.unwrap_or_else(|| json!({ "content": content.blocks }));
+    if content.failed { Err(value) } else { Ok(value) }
 }
 
 /// A store's own reasons are for the log.

@@ -67,6 +67,9 @@ fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
         CallErrorKind::ComponentRefused { reason } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The component did not answer this input", reason)
         }
+        CallErrorKind::Cancelled => {
+            Problem::new(StatusCode::CONFLICT, code, "The execution was cancelled", "somebody cancelled it while it ran")
+        }
         CallErrorKind::Work(error) => work_problem(&error, code),
         CallErrorKind::Render(reason) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, "The prompt could not be rendered", reason).hint(
@@ -100,15 +103,14 @@ fn model_problem(error: &ModelError, code: &'static str) -> Problem {
 
 fn work_problem(error: &WorkError, code: &'static str) -> Problem {
     let status = match error {
-        WorkError::NotTaken(_) | WorkError::NoSandbox(_) => StatusCode::SERVICE_UNAVAILABLE,
+        WorkError::Busy { .. } | WorkError::NoSandbox(_) => StatusCode::SERVICE_UNAVAILABLE,
         WorkError::Late(_) => StatusCode::GATEWAY_TIMEOUT,
-        WorkError::Lost => StatusCode::BAD_GATEWAY,
+        WorkError::Lost(_) => StatusCode::BAD_GATEWAY,
         WorkError::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        WorkError::Cancelled => StatusCode::CONFLICT,
     };
     let problem = Problem::new(status, code, "No program in a sandbox answered", error.to_string());
     match error {
-        WorkError::NotTaken(_) => problem.retry_after(BUSY_WAIT),
+        WorkError::Busy { retry_after } => problem.retry_after(*retry_after),
         WorkError::NoSandbox(_) => problem.retry_after(BUSY_WAIT).hint("`nexus doctor` says what is missing"),
         _ => problem,
     }

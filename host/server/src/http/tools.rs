@@ -163,7 +163,7 @@ pub(crate) async fn call(
     let rates = [caller.rate(), api.rated(api.core.router.admit(&app))?];
     let (parts, body) = request.into_parts();
     let body = body::read(&api, &parts.headers, body).await?;
-    let answer = api.core.tools.call(ToolCall { app: &app, tool: &tool, body: &body }).await?;
+    let answer = api.core.call_tool(ToolCall { app: &app, tool: &tool, body: &body }).await?;
     let mut response = Response::new(Body::from(Bytes::from(format!("{{\"result\":{}}}", answer.output))));
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,11 +1,11 @@
-//! `core.executions.*` and `core.events.*`.
+//! `core.executions.*`.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{HostCatalogue, Outcome, Refusal, tool::Arguments};
-use crate::{Events, ExecutionFilter, Scope, Target};
+use crate::{ExecutionFilter, Scope, Target};
 
 /// The most executions that are told at one time.
 const EXECUTIONS: usize = 50;
@@ -69,32 +69,24 @@ impl Arguments for Get {
     }
 }
 
-/// Publishes an event of an application, which sets off its triggers and those of others that may listen.
+/// Cancels an execution that a model or a sandbox works for. Returns `cancelled`: whether it was in flight at this host.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Publish {
+pub(super) struct Cancel {
     /// The application.
     app: String,
-    /// What happened, as `order.paid`.
-    r#type: String,
-    /// What it happened to.
-    subject: Option<String>,
-    /// All about it.
-    #[serde(default)]
-    data: Value,
+    /// The execution's id.
+    id: String,
 }
 
-impl Arguments for Publish {
-    const NAME: &'static str = "core.events.publish";
+impl Arguments for Cancel {
+    const NAME: &'static str = "core.executions.cancel";
     const VERB: fn(Target) -> Scope = Scope::Invoke;
     const READ_ONLY: bool = false;
 
     async fn run(self, host: &HostCatalogue) -> Outcome {
         let app = host.app(&self.app, Self::VERB)?;
-        let event = Events::event(&self.r#type, format!("/v1/apps/{app}/mcp"), self.subject.as_deref(), &self.data);
-        let event = event.map_err(|faults| Refusal::said("invalid_event", faults))?;
-        let id = event.id.clone();
-        host.core.events.publish(app.as_str(), vec![event]).await?;
-        Ok(json!({ "id": id }))
+        let id = self.id.parse().map_err(|_| Refusal::said("invalid_arguments", "`id` is no execution"))?;
+        Ok(json!({ "cancelled": host.core.router.cancel(&app, id) }))
     }
 }

@@ -1,14 +1,19 @@
 //! The host itself: what an agent, or a client of a person who looks after applications, does with them, as `core.*` tools.
 
 mod definitions;
+mod events;
 mod executions;
 mod memory;
+mod model;
+mod notes;
+mod openapi;
 mod operations;
 mod outcome;
+mod outside;
 mod state;
 mod tool;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use nexus_model::{
@@ -21,7 +26,8 @@ use self::{
     outcome::{Outcome, Refusal},
     tool::{HostTool, all},
 };
-use crate::{Core, Principal, Scope, Target, tools::short};
+pub(super) use self::tool::schema_of;
+use crate::{Core, Principal, Scope, Target, registry::Application, tools::short};
 
 const INSTRUCTIONS: &str = "The tools of a Nexus host. Applications are folders of definitions; their operations take JSON \
     and answer JSON. Begin with `core.operations.list`; `core.tools.search` finds the tools of all applications that the \
@@ -48,6 +54,13 @@ impl HostCatalogue {
             return Err(Refusal::said("forbidden", format!("the key lacks the scope `{scope}`")));
         }
         if self.core.registry.names().contains(&app) { Ok(app) } else { Err(unknown()) }
+    }
+
+    /// The application as it serves, if the caller may do this to it.
+    fn serving(&self, name: &str, verb: fn(Target) -> Scope) -> Result<Arc<Application>, Refusal> {
+        let app = self.app(name, verb)?;
+        let serving = self.core.registry.application(app.as_str());
+        serving.ok_or_else(|| Refusal::said("unknown_app", format!("nothing of `{app}` serves")))
     }
 
     /// The applications to which the caller may do this.

@@ -1,6 +1,6 @@
 //! What comes of a call of a tool of the host.
 
-use nexus_model::{CatalogueError, StoreError};
+use nexus_model::{CatalogueError, DefinitionError, StoreError};
 use serde_json::Value;
 
 use crate::{AuditLogError, MemoryError, PublishError, WriteError};
@@ -39,6 +39,12 @@ impl From<StoreError> for Refusal {
 impl From<AuditLogError> for Refusal {
     fn from(error: AuditLogError) -> Self {
         Self::broken("the audit log, without which nothing is changed,", &error)
+    }
+}
+
+impl From<DefinitionError> for Refusal {
+    fn from(error: DefinitionError) -> Self {
+        Self::broken("the repository", &error)
     }
 }
 

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{HostCatalogue, Outcome, Refusal, definitions, executions, memory, operations, state};
+use super::{HostCatalogue, Outcome, Refusal, definitions, events, executions, memory, model, notes, operations, outside, state};
 use crate::{Scope, Target};
 
 /// The arguments of a tool, which are the tool: its doc comment is the description, its fields are the schema.
@@ -34,20 +34,8 @@ pub(super) struct HostTool {
 
 impl HostTool {
     fn of<T: Arguments>() -> Self {
-        let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value();
-        let description = schema.as_object_mut().and_then(|schema| {
-            schema.remove("$schema");
-            schema.remove("title");
-            schema.remove("description")?.as_str().map(ToOwned::to_owned)
-        });
-        Self {
-            name: T::NAME,
-            verb: T::VERB,
-            call: call::<T>,
-            description: description.unwrap_or_default(),
-            input: Arc::new(schema),
-            read_only: T::READ_ONLY,
-        }
+        let (description, input) = schema_of::<T>();
+        Self { name: T::NAME, verb: T::VERB, call: call::<T>, description, input, read_only: T::READ_ONLY }
     }
 
     pub(super) fn shown(&self) -> CatalogueTool {
@@ -59,6 +47,17 @@ impl HostTool {
             read_only: self.read_only,
         }
     }
+}
+
+/// What arguments are for, and their schema.
+pub(in crate::catalogue) fn schema_of<T: JsonSchema>() -> (String, Arc<Value>) {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value();
+    let description = schema.as_object_mut().and_then(|schema| {
+        schema.remove("$schema");
+        schema.remove("title");
+        schema.remove("description")?.as_str().map(ToOwned::to_owned)
+    });
+    (description.unwrap_or_default(), Arc::new(schema))
 }
 
 fn call<T: Arguments>(host: &HostCatalogue, arguments: Value) -> BoxFuture<'_, Outcome> {
@@ -79,7 +78,14 @@ pub(super) fn all() -> &'static [HostTool] {
             HostTool::of::<definitions::Diff>(),
             HostTool::of::<executions::List>(),
             HostTool::of::<executions::Get>(),
-            HostTool::of::<executions::Publish>(),
+            HostTool::of::<executions::Cancel>(),
+            HostTool::of::<events::Publish>(),
+            HostTool::of::<events::Subscribe>(),
+            HostTool::of::<model::Generate>(),
+            HostTool::of::<notes::Config>(),
+            HostTool::of::<notes::Log>(),
+            HostTool::of::<outside::OpenApi>(),
+            HostTool::of::<outside::Request>(),
             HostTool::of::<memory::Read>(),
             HostTool::of::<memory::Append>(),
             HostTool::of::<memory::Search>(),

@@ -1,0 +1,272 @@
+//! What a program in a sandbox sees: `core.work.*`, by which it takes executions and brings them back, and the tools that the
+//! application lets its executions use. A call of such a tool says for which execution it is, in `_meta` under
+//! `nexus/execution`; it need not while the program has exactly one.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use nexus_model::{
+    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, ExecutionId,
+    Message, ToolAnswered, ToolCatalogue,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::host::schema_of;
+use crate::{
+    Core,
+    audit_log::Denial,
+    tools::{ToolScope, short},
+    work::{Desk, Standing, Work},
+};
+
+const NEXT: &str = "core.work.next";
+const STEP: &str = "core.work.step";
+const FINISH: &str = "core.work.finish";
+/// Where a call says for which execution it is.
+const EXECUTION: &str = "nexus/execution";
+/// Where a call has its idempotency key.
+const KEY: &str = "nexus/idempotency-key";
+/// The longest that a program waits for work.
+const MAX_WAIT: Duration = Duration::from_secs(25);
+
+const INSTRUCTIONS: &str = "Take work with `core.work.next`, again and again. Name the execution in `_meta` of each other call \
+    as `nexus/execution`. Report with `core.work.step`, and stop where it answers `cancel`. Bring the output back with \
+    `core.work.finish`. End when the input is closed.";
+
+/// Waits for an execution, and takes it. Returns `execution`, `operation`, `definition`, `input`, `journal` and
+/// `deadline_unix_ms`; an empty object if none came in time.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    /// How long to wait, in milliseconds: at most 25,000, which is what it is if left out.
+    wait_ms: Option<u64>,
+}
+
+/// Tells of a step of an execution. Returns `go`: `on` or `cancel`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// The execution.
+    execution: String,
+    /// What was done, for people.
+    message: Option<String>,
+}
+
+/// Brings an execution back, with its output or with an error.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Finish {
+    /// The execution.
+    execution: String,
+    /// The output, by the operation's schema.
+    #[serde(default, deserialize_with = "given")]
+    output: Option<Value>,
+    /// Why there is none.
+    error: Option<String>,
+}
+
+/// An output that is `null` is an output.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// The host, as one program in a sandbox sees it.
+pub(crate) struct WorkerCatalogue {
+    pub(crate) core: Core,
+    pub(crate) app: AppName,
+    /// What tells this sandbox from others.
+    pub(crate) sandbox: String,
+    pub(crate) desk: Arc<Desk>,
+}
+
+type Answered = Result<ToolAnswered, CatalogueError>;
+
+impl WorkerCatalogue {
+    async fn next(&self, arguments: Value) -> Answered {
+        let Next { wait_ms } = match read(arguments) {
+            Ok(next) => next,
+            Err(refused) => return Ok(refused),
+        };
+        let wait = wait_ms.map_or(MAX_WAIT, Duration::from_millis).min(MAX_WAIT);
+        let Some(work) = self.desk.next(wait).await else { return Ok(ToolAnswered::Result(json!({}))) };
+        Ok(ToolAnswered::Result(json!({
+            "execution": work.execution.to_string(), "operation": work.operation.as_str(), "definition": *work.definition,
+            "input": work.input, "journal": [], "deadline_unix_ms": unix_ms(work.until),
+        })))
+    }
+
+    fn step(&self, arguments: Value) -> Answered {
+        let step: Step = match read(arguments) {
+            Ok(step) => step,
+            Err(refused) => return Ok(refused),
+        };
+        let go = match self.standing(&step.execution)? {
+            Standing::Open(work) => {
+                tracing::debug!(execution = %work.execution, message = step.message, "a step in a sandbox");
+                "on"
+            }
+            _ => "cancel",
+        };
+        Ok(ToolAnswered::Result(json!({ "go": go })))
+    }
+
+    fn finish(&self, arguments: Value) -> Answered {
+        let Finish { execution, output, error } = match read(arguments) {
+            Ok(finish) => finish,
+            Err(refused) => return Ok(refused),
+        };
+        let outcome = match (output, error) {
+            (Some(output), None) => Ok(output),
+            (None, Some(error)) => Err(error),
+            _ => {
+                let why = "invalid_arguments: either `output` or `error` is to be given";
+                return Ok(ToolAnswered::Refused(why.to_owned()));
+            }
+        };
+        let id = self.id(&execution)?;
+        match self.desk.finish(id, outcome) {
+            Standing::Foreign => Err(self.foreign(&execution)),
+            _ => Ok(ToolAnswered::Result(json!({}))),
+        }
+    }
+
+    async fn use_tool(&self, call: CatalogueCall) -> Answered {
+        let named = call.meta.get(EXECUTION).and_then(Value::as_str);
+        let id = match named {
+            Some(named) => self.id(named)?,
+            None => match self.desk.only() {
+                Some(id) => id,
+                None => {
+                    let why = format!("invalid_arguments: `_meta` does not say in `{EXECUTION}` for which execution it is");
+                    return Ok(ToolAnswered::Refused(why));
+                }
+            },
+        };
+        match self.desk.standing(id) {
+            Standing::Foreign => Err(self.foreign(&id.to_string())),
+            Standing::Cancelled => Ok(ToolAnswered::Refused("cancelled: the execution is over".to_owned())),
+            Standing::Open(work) => {
+                let key = call.meta.get(KEY).and_then(Value::as_str).map(|key| format!("{id}/{key}"));
+                let scope = self.scope(&work, &call);
+                scope.call(&call.tool, call.arguments, key.as_deref()).await
+            }
+        }
+    }
+
+    fn scope(&self, work: &Work, call: &CatalogueCall) -> ToolScope {
+        ToolScope {
+            core: self.core.clone(),
+            application: Arc::clone(&work.application),
+            execution: work.execution,
+            until: work.until,
+            depth: 1,
+            caller: Arc::clone(&call.caller),
+        }
+    }
+
+    fn standing(&self, execution: &str) -> Result<Standing, CatalogueError> {
+        match self.desk.standing(self.id(execution)?) {
+            Standing::Foreign => Err(self.foreign(execution)),
+            standing => Ok(standing),
+        }
+    }
+
+    fn id(&self, execution: &str) -> Result<ExecutionId, CatalogueError> {
+        execution.parse().map_err(|_| self.foreign(execution))
+    }
+
+    /// The program names an execution that it was not given: that is no mistake that it can make by itself. It is ended.
+    fn foreign(&self, execution: &str) -> CatalogueError {
+        let request = format!("sandbox {} named the execution {}", self.sandbox, short(execution));
+        tracing::warn!(app = %self.app, sandbox = self.sandbox, "a sandbox named an execution that is not its own; it is ended");
+        self.core.audit_log.deny(Denial { status: 403, key_id: Some(format!("app:{}", self.app)), request });
+        self.desk.ended.cancel();
+        CatalogueError::Unknown("the execution is not this sandbox's".to_owned())
+    }
+}
+
+fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolAnswered> {
+    serde_json::from_value(arguments).map_err(|error| ToolAnswered::Refused(format!("invalid_arguments: {error}")))
+}
+
+/// An instant as others can read it.
+fn unix_ms(instant: Instant) -> u64 {
+    let at = SystemTime::now() + instant.saturating_duration_since(Instant::now());
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[async_trait]
+impl ToolCatalogue for WorkerCatalogue {
+    fn about(&self) -> CatalogueInfo {
+        CatalogueInfo { name: self.app.to_string(), instructions: INSTRUCTIONS.to_owned() }
+    }
+
+    fn owner(&self) -> &str {
+        &self.sandbox
+    }
+
+    fn version(&self) -> String {
+        self.core.registry.application(self.app.as_str()).map(|app| app.revision.to_string()).unwrap_or_default()
+    }
+
+    async fn changed_from(&self, version: &str) {
+        let mut swaps = self.core.registry.swaps();
+        while self.version() == version {
+            if swaps.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn tools(&self) -> Vec<CatalogueTool> {
+        let mut tools = vec![shown::<Next>(NEXT), shown::<Step>(STEP), shown::<Finish>(FINISH)];
+        if let Some(application) = self.core.registry.application(self.app.as_str()) {
+            tools.extend(crate::tools::allowed(&self.core, &application));
+        }
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        tools
+    }
+
+    async fn call(&self, call: CatalogueCall) -> Answered {
+        match call.tool.as_str() {
+            NEXT => self.next(call.arguments).await,
+            STEP => self.step(call.arguments),
+            FINISH => self.finish(call.arguments),
+            _ => self.use_tool(call).await,
+        }
+    }
+
+    fn prompts(&self) -> Vec<CataloguePrompt> {
+        Vec::new()
+    }
+
+    async fn prompt(&self, name: &str, _: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
+        Err(CatalogueError::Unknown(format!("there is no prompt `{}`", short(name))))
+    }
+
+    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
+        Err(CatalogueError::Unknown(format!("there is no resource `{}`", short(uri))))
+    }
+}
+
+fn shown<T: JsonSchema>(name: &str) -> CatalogueTool {
+    let (description, input) = schema_of::<T>();
+    CatalogueTool { name: name.to_owned(), description: Some(description), input, output: None, read_only: false }
+}
+
+impl fmt::Debug for WorkerCatalogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerCatalogue").field("sandbox", &self.sandbox).finish_non_exhaustive()
+    }
+}

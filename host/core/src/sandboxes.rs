@@ -1,0 +1,241 @@
+//! The sandboxes of applications: programs that take executions over MCP, in the pools that the definitions ask for.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use nexus_mcp::StreamServer;
+use nexus_model::{AppName, SandboxPool};
+use nexus_sandbox::{
+    BoxError, Driver, ImageReference, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandle, SandboxHandler,
+    SandboxManager, SandboxSpec,
+};
+use serde_json::Value;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use crate::{
+    Core,
+    catalogue::WorkerCatalogue,
+    registry::ApplicationRegistry,
+    work::{Desk, Work, WorkError},
+};
+
+/// How long a sandbox may go on when the host stops.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Programs that work for applications. Without a driver there are none, and executions that need one are told why.
+pub(crate) struct Sandboxes {
+    manager: OnceLock<SandboxManager<Workers>>,
+    /// Why there is no driver yet.
+    missing: Mutex<String>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Sandboxes {
+    pub(crate) fn new(tasks: TaskTracker, cancel: CancellationToken) -> Self {
+        let missing = Mutex::new("no engine is configured".to_owned());
+        Self { manager: OnceLock::new(), missing, tasks, cancel }
+    }
+
+    /// Says why there is no driver.
+    pub(crate) fn missing(&self, why: String) {
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Takes up a driver, once, and keeps the pools as the definitions want them from then on.
+    pub(crate) fn connect(self: &Arc<Self>, driver: Arc<dyn Driver>, core: &Core) {
+        if self.manager.set(SandboxManager::new(driver, self.tasks.clone())).is_err() {
+            return;
+        }
+        let (sandboxes, core, cancel) = (Arc::clone(self), core.clone(), self.cancel.clone());
+        self.tasks.spawn(async move {
+            let following = sandboxes.follow(&core);
+            cancel.run_until_cancelled(following).await;
+        });
+    }
+
+    async fn follow(&self, core: &Core) {
+        let mut swaps = core.registry.swaps();
+        let mut known = BTreeMap::new();
+        loop {
+            swaps.mark_unchanged();
+            self.adjust(core, &mut known);
+            if swaps.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn adjust(&self, core: &Core, known: &mut BTreeMap<AppName, SandboxPool>) {
+        let Some(manager) = self.manager.get() else { return };
+        let wanted = wanted(&core.registry);
+        known.retain(|app, _| {
+            let stays = wanted.contains_key(app);
+            if !stays {
+                manager.remove(app);
+            }
+            stays
+        });
+        for (app, pool) in wanted {
+            if known.get(&app) == Some(&pool) {
+                continue;
+            }
+            match spec(&app, &pool) {
+                Ok(spec) => {
+                    let workers =
+                        Workers { core: core.clone(), app: app.clone(), tasks: self.tasks.clone(), cancel: self.cancel.clone() };
+                    manager.set(app.clone(), Arc::new(workers), spec, settings(&pool));
+                }
+                // The definition was checked: what is wrong is new.
+                Err(error) => tracing::error!(%app, %error, "the sandboxes of an application cannot be kept"),
+            }
+            known.insert(app, pool);
+        }
+    }
+
+    /// Has an execution done by a sandbox of its application, within `left`.
+    pub(crate) async fn work(&self, work: Work, left: Duration) -> Result<Value, WorkError> {
+        let manager = self.manager.get().ok_or_else(|| WorkError::NoSandbox(self.why()))?;
+        let slot = tokio::time::timeout(left, manager.checkout(&work.application.app.name)).await;
+        let slot = slot.map_err(|_| WorkError::Late(left))?.map_err(refused)?;
+        let left = work.until.saturating_duration_since(std::time::Instant::now());
+        let desk = &slot.session().desk;
+        tokio::select! {
+            outcome = desk.done(work, left) => outcome,
+            exit = slot.sandbox().wait() => {
+                let said = slot.sandbox().complaints();
+                tracing::warn!(sandbox = slot.sandbox().id(), code = exit.code, said, "a sandbox ended with work in it");
+                Err(WorkError::Lost(format!("exit code {}", exit.code.map_or("unknown".to_owned(), |code| code.to_string()))))
+            }
+        }
+    }
+
+    /// A sandbox that belongs to no pool.
+    pub(crate) async fn start(&self, spec: &SandboxSpec) -> Result<Sandbox, SandboxStartError> {
+        let manager = self.manager.get().ok_or_else(|| SandboxStartError::Missing(self.why()))?;
+        Ok(manager.start(spec).await?)
+    }
+
+    /// What each application has; `None` where there is no driver, for this reason.
+    pub(crate) fn status(&self) -> Result<BTreeMap<AppName, PoolStatus>, String> {
+        self.manager.get().map(SandboxManager::status).ok_or_else(|| self.why())
+    }
+
+    /// Ends all sandboxes of all pools, gently at first.
+    pub(crate) async fn drain(&self) {
+        if let Some(manager) = self.manager.get() {
+            manager.drain(PATIENCE).await;
+        }
+    }
+
+    fn why(&self) -> String {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Why a sandbox was not started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxStartError {
+    #[error("there are no sandboxes: {0}")]
+    Missing(String),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+fn wanted(registry: &ApplicationRegistry) -> BTreeMap<AppName, SandboxPool> {
+    let pool = |name: AppName| {
+        let application = registry.callable(name.as_str())?.ok()?;
+        Some((name, application.app.sandbox.clone()?))
+    };
+    registry.names().into_iter().filter_map(pool).collect()
+}
+
+fn spec(app: &AppName, pool: &SandboxPool) -> Result<SandboxSpec, BoxError> {
+    let image: ImageReference = pool.image.parse()?;
+    let mut spec = SandboxSpec::new(image);
+    spec.command.clone_from(&pool.command);
+    spec.limits.memory = pool.memory_mib << 20;
+    spec.labels.insert("app".to_owned(), app.to_string());
+    Ok(spec)
+}
+
+fn settings(pool: &SandboxPool) -> PoolSettings {
+    PoolSettings {
+        min: pool.min,
+        max: pool.max,
+        spare: pool.warm,
+        per_sandbox: pool.per_sandbox,
+        idle: pool.idle,
+        ..PoolSettings::default()
+    }
+}
+
+fn refused(error: SandboxError) -> WorkError {
+    match error {
+        SandboxError::Busy { retry_after } => WorkError::Busy { retry_after },
+        error => {
+            let mut why = error.to_string();
+            let mut cause: Option<&dyn Error> = error.source();
+            while let Some(error) = cause {
+                why.push_str(": ");
+                why.push_str(&error.to_string());
+                cause = error.source();
+            }
+            WorkError::NoSandbox(why)
+        }
+    }
+}
+
+/// Makes workers of the sandboxes of one application.
+pub(crate) struct Workers {
+    core: Core,
+    app: AppName,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+/// A sandbox that can be given executions.
+pub(crate) struct Worker {
+    desk: Arc<Desk>,
+    _serving: DropGuard,
+}
+
+#[async_trait]
+impl SandboxHandler for Workers {
+    type Session = Worker;
+
+    async fn attach(&self, sandbox: Sandbox) -> Result<Worker, BoxError> {
+        let Sandbox { input, output, handle } = sandbox;
+        let ended = self.cancel.child_token();
+        let desk = Arc::new(Desk::new(ended.clone()));
+        let catalogue = WorkerCatalogue {
+            core: self.core.clone(),
+            app: self.app.clone(),
+            sandbox: handle.id().to_owned(),
+            desk: Arc::clone(&desk),
+        };
+        let serving = StreamServer::begin(output, input, Arc::new(catalogue), self.tasks.clone(), ended.clone()).await?;
+        self.tasks.spawn(watch(serving, handle, ended.clone()));
+        Ok(Worker { desk, _serving: ended.drop_guard() })
+    }
+}
+
+/// Ends a sandbox when nobody can speak with it any more.
+async fn watch(serving: StreamServer, handle: SandboxHandle, ended: CancellationToken) {
+    let why = serving.ended().await;
+    if let Err(error) = why
+        && handle.ended().is_none()
+    {
+        tracing::warn!(sandbox = handle.id(), %error, said = handle.complaints(), "a sandbox cannot be spoken with; it is ended");
+    }
+    ended.cancel();
+    handle.wait_or_kill(PATIENCE).await;
+}
