@@ -17,6 +17,7 @@ use crate::{
     document::{self, Document, Format},
     duration,
     explain::Form,
+    expose,
     fault::{Fault, FaultCode, Faults, Finding, quoted},
     json_schema::SchemaError,
     nearest::nearest,
@@ -93,11 +94,12 @@ impl Reader<'_> {
         let limits = self.limits();
         let operations = self.operations();
         let plugins = plugins::read(&self.document, self.files, self.surroundings.models, self.faults);
+        let expose = expose::read(&self.document, self.faults);
         let triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
         let name = self.name();
         let security = self.security();
         let description = self.text("/metadata/description").unwrap_or_default();
-        Some(App { name: name?, description, operations: operations?, plugins, limits, triggers, security })
+        Some(App { name: name?, description, operations: operations?, plugins, expose, limits, triggers, security })
     }
 
     fn text(&self, pointer: &str) -> Option<String> {

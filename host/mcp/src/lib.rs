@@ -3,9 +3,13 @@
 //! [`McpService`] shows [`ToolCatalogue`](nexus_model::ToolCatalogue)s to MCP clients over streamable HTTP, [`serve_stdio`]
 //! what such a server shows on standard input and output. Both speak every revision of the protocol that rmcp knows.
 
+mod caller;
 mod http;
+mod rounds;
 mod server;
 mod stdio;
+mod watch;
+mod words;
 
 pub use self::{
     http::{McpHttpConfig, McpService, SessionError},

@@ -23,6 +23,8 @@ pub struct App {
     pub operations: BTreeMap<OperationName, Operation>,
     /// Its plugins.
     pub plugins: BTreeMap<PluginName, Plugin>,
+    /// Under what other names MCP clients see tools of its plugins: the tool of each.
+    pub expose: BTreeMap<String, String>,
     /// Its limits.
     pub limits: Limits,
     /// What calls its operations without a caller, each name once.

@@ -2,7 +2,10 @@
 
 mod app;
 mod arguments;
+mod content;
+mod exposed;
 mod host;
+mod offered;
 mod refusal;
 
 pub use app::AppCatalogue;

@@ -8,14 +8,14 @@ mod outcome;
 mod state;
 mod tool;
 
-use std::{collections::BTreeMap, fmt};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use nexus_model::{
-    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, Message,
-    ToolAnswered, ToolCatalogue,
+    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource,
+    CatalogueTemplate, CatalogueTool, CompletionWanted, PromptLine, PromptWanted, ResourceBody, ToolAnswered,
+    ToolCaller, ToolCatalogue,
 };
-use serde_json::Value;
 
 use self::{
     outcome::{Outcome, Refusal},
@@ -97,7 +97,8 @@ impl ToolCatalogue for HostCatalogue {
 
     async fn call(&self, call: CatalogueCall) -> Result<ToolAnswered, CatalogueError> {
         let found = self.visible().find(|known| known.name == call.tool);
-        let found = found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(&call.tool))))?;
+        let found =
+            found.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", short(&call.tool))))?;
         match (found.call)(self, call.arguments).await {
             Ok(value) => Ok(ToolAnswered::Result(value)),
             Err(Refusal::Said(why)) => Ok(ToolAnswered::Refused(why)),
@@ -105,19 +106,28 @@ impl ToolCatalogue for HostCatalogue {
         }
     }
 
-    fn prompts(&self) -> Vec<CataloguePrompt> {
-        Vec::new()
+    async fn prompts(&self) -> Result<Vec<CataloguePrompt>, CatalogueError> {
+        Ok(Vec::new())
     }
 
-    async fn prompt(&self, name: &str, _: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
-        Err(CatalogueError::Unknown(format!("the host has no prompt `{}`: look at `/mcp/{{app}}`", short(name))))
+    async fn prompt(&self, wanted: PromptWanted) -> Result<Vec<PromptLine>, CatalogueError> {
+        let name = short(&wanted.name);
+        Err(CatalogueError::Unknown(format!("the host has no prompt `{name}`: look at `/mcp/{{app}}`")))
     }
 
     async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
         Ok(Vec::new())
     }
 
-    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
+    async fn templates(&self) -> Result<Vec<CatalogueTemplate>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn complete(&self, _: CompletionWanted) -> Result<Vec<String>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn read(&self, uri: &str, _: Arc<dyn ToolCaller>) -> Result<Vec<ResourceBody>, CatalogueError> {
         Err(CatalogueError::Unknown(format!("the host has no resource `{}`: look at `/mcp/{{app}}`", short(uri))))
     }
 }
