@@ -34,12 +34,13 @@
 //! # Plugins
 //!
 //! A plugin is any component; the functions that it exports are tools. [`plugin!`] makes Rust of the WIT that says what they
-//! are; [`host`] is what Nexus itself offers to it.
+//! are; [`host`] is what Nexus itself offers to it, and [`mcp`] what it can say to MCP clients alone.
 
 mod answer;
 
 pub mod bindings;
 pub mod host;
+pub mod mcp;
 mod plugin;
 
 use std::borrow::Cow;

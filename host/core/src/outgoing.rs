@@ -95,7 +95,8 @@ impl Outgoing {
         sent: Outbound,
     ) -> Result<Request<Full<Bytes>>, OutgoingError> {
         let invalid = |what: &str| OutgoingError::Invalid(format!("{what} cannot be sent"));
-        let method = Method::from_bytes(sent.method.to_ascii_uppercase().as_bytes()).map_err(|_| invalid("the method"))?;
+        let method =
+            Method::from_bytes(sent.method.to_ascii_uppercase().as_bytes()).map_err(|_| invalid("the method"))?;
         let length = sent.body.len();
         let mut request = Request::new(Full::new(Bytes::from(sent.body)));
         (*request.method_mut(), *request.uri_mut()) = (method, path);
@@ -132,8 +133,9 @@ fn place(url: &str) -> Result<(WebOrigin, Uri), OutgoingError> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(invalid("is not absolute".to_owned()));
     };
-    let origin: WebOrigin =
-        format!("{scheme}://{authority}").parse().map_err(|error: nexus_model::InvalidWebOrigin| invalid(error.why.to_string()))?;
+    let origin: WebOrigin = format!("{scheme}://{authority}")
+        .parse()
+        .map_err(|error: nexus_model::InvalidWebOrigin| invalid(error.why.to_string()))?;
     Ok((origin, uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from)))
 }
 

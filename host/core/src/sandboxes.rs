@@ -90,8 +90,12 @@ impl Sandboxes {
             }
             match spec(&app, &pool) {
                 Ok(spec) => {
-                    let workers =
-                        Workers { core: core.clone(), app: app.clone(), tasks: self.tasks.clone(), cancel: self.cancel.clone() };
+                    let workers = Workers {
+                        core: core.clone(),
+                        app: app.clone(),
+                        tasks: self.tasks.clone(),
+                        cancel: self.cancel.clone(),
+                    };
                     manager.set(app.clone(), Arc::new(workers), spec, settings(&pool));
                 }
                 // The definition was checked: what is wrong is new.
@@ -222,7 +226,9 @@ impl SandboxHandler for Workers {
             sandbox: handle.id().to_owned(),
             desk: Arc::clone(&desk),
         };
-        let serving = StreamServer::begin(output, input, Arc::new(catalogue), self.tasks.clone(), ended.clone()).await?;
+        let serving =
+            StreamServer::begin(output, input, Arc::new(catalogue), rand::random(), self.tasks.clone(), ended.clone())
+                .await?;
         self.tasks.spawn(watch(serving, handle, ended.clone()));
         Ok(Worker { desk, _serving: ended.drop_guard() })
     }

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use nexus_egress::Egress;
-use nexus_mcp::{HubConfig, McpHub};
-use nexus_model::{AppName, ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, StoreError};
+use nexus_mcp::hub::{HubConfig, McpHub};
+use nexus_model::{
+    AppName, ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, SilentCaller,
+    StoreError, ToolCaller,
+};
 use nexus_sandbox::{Driver, PoolStatus};
 use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
@@ -20,12 +23,12 @@ use crate::{
     executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
     memory::Memory,
-    outgoing::Outgoing,
     oracle::{OptimizationOracle, OracleConfig, OracleParts},
+    outgoing::Outgoing,
     registry::{ApplicationRegistry, RegistryError, Remote},
     router::{InFlight, RequestRouter, RouterConfig, Sampler},
-    secret::MasterKey,
     sandboxes::Sandboxes,
+    secret::MasterKey,
     servers::{Connecting, HostProgram, ServerGate, Servers, VaultTokens},
     tools::{ToolAnswer, ToolCall, ToolError, ToolManager, ToolParts},
     traces::TraceBook,
@@ -275,7 +278,16 @@ impl Core {
 
     /// Calls a tool of an application within its time limit, in its share of concurrency.
     pub async fn call_tool(&self, call: ToolCall<'_>) -> Result<ToolAnswer, ToolError> {
-        self.tools.call(self, call).await
+        self.call_tool_for(call, Arc::new(SilentCaller)).await
+    }
+
+    /// As [`Core::call_tool`], for a caller that the tool may speak with if its plugin is granted that.
+    pub async fn call_tool_for(
+        &self,
+        call: ToolCall<'_>,
+        caller: Arc<dyn ToolCaller>,
+    ) -> Result<ToolAnswer, ToolError> {
+        self.tools.call(self, call, caller).await
     }
 
     /// Has sandboxes started by this driver from now on. Only the first is taken.

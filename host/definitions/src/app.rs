@@ -17,6 +17,7 @@ use crate::{
     document::{self, Document, Format},
     duration,
     explain::Form,
+    expose,
     fault::{Fault, FaultCode, Faults, Finding, quoted},
     image,
     json_schema::SchemaError,
@@ -99,6 +100,7 @@ impl Reader<'_> {
         let sandbox = image::pool(&self.document, self.faults);
         let tools = tool_use::read(&self.document, self.faults);
         let config = self.document.value.pointer("/spec/config").and_then(Value::as_object).cloned();
+        let expose = expose::read(&self.document, self.faults);
         let triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
         let name = self.name();
         let security = self.security();
@@ -108,6 +110,7 @@ impl Reader<'_> {
             description,
             operations: operations?,
             plugins,
+            expose,
             servers,
             tools,
             sandbox,

@@ -8,6 +8,7 @@ mod document;
 mod duration;
 mod edit;
 mod explain;
+mod expose;
 mod fault;
 mod image;
 mod json;

@@ -18,7 +18,10 @@ use rmcp::transport::streamable_http_server::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::server::{Seen, Server};
+use crate::{
+    rounds::Rounds,
+    server::{Seen, Server},
+};
 
 const SESSION: &str = "mcp-session-id";
 
@@ -56,16 +59,18 @@ struct Inner {
 }
 
 impl McpService {
-    /// Tasks that outlive a request run on the tracker; all of them, and all sessions, end with the token.
-    pub fn new(config: &McpHttpConfig, tasks: TaskTracker, cancel: &CancellationToken) -> Self {
+    /// Tasks that outlive a request run on the tracker; all of them, and all sessions, end with the token. `key` seals what
+    /// clients keep for the server between the rounds of a request; replicas need the same.
+    pub fn new(config: &McpHttpConfig, key: [u8; 32], tasks: TaskTracker, cancel: &CancellationToken) -> Self {
+        let rounds = Arc::new(Rounds::new(key));
         let sessions = Arc::new(LocalSessionManager::default());
         // Host and Origin are checked at the door, for every path.
         let settings = StreamableHttpServerConfig::default()
             .disable_allowed_hosts()
             .with_max_request_body_bytes(config.body_bytes)
             .with_cancellation_token(cancel.child_token());
-        let service =
-            StreamableHttpService::new(move || Ok(Server::new(tasks.clone())), Arc::clone(&sessions), settings);
+        let server = move || Ok(Server::new(Arc::clone(&rounds), tasks.clone()));
+        let service = StreamableHttpService::new(server, Arc::clone(&sessions), settings);
         Self(Arc::new(Inner { service, sessions, owners: Mutex::default(), most: config.sessions }))
     }
 

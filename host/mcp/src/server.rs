@@ -1,31 +1,37 @@
-//! A catalogue in the words of the protocol.
+//! The server's side of the protocol, over a catalogue.
+#![expect(deprecated, reason = "the levels of logs and subscriptions of sessions go, but clients have them still")]
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nexus_model::{
-    CatalogueCall, CatalogueError, CatalogueInfo, Message, Role as Speaker, SilentCaller, ToolAnswered, ToolCatalogue,
-    ToolContent,
+    CatalogueCall, CatalogueInfo, CompletionOf, CompletionWanted, PromptWanted, ToolAnswered, ToolCatalogue,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult, Extensions,
-        GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation, InitializeRequestParams,
-        InitializeResult, JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, PaginatedRequestParams, Prompt, PromptArgument, PromptMessage, ReadResourceRequestParams,
-        ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, Role, ServerCapabilities, ServerConfig,
-        SubscriptionFilter, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CompletionInfo,
+        DiscoverResult, Extensions, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
+        InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListToolsResult, LoggingLevel, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+        ReadResourceResult, Reference, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams,
+        SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
     },
-    service::{Peer, RequestContext, SubscriptionContext},
+    service::{RequestContext, SubscriptionContext},
 };
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+use crate::{
+    caller::{Instead, McpCaller, is_stateless},
+    rounds::{Asked, Rounds},
+    watch::{self, Watched},
+    words,
+};
+
 /// For how long, in milliseconds, and for whom an answer is good: it is the caller's own, and may be another at once.
 const OF_THIS_MOMENT: (Option<u64>, Option<CacheScope>) = (Some(0), Some(CacheScope::Private));
+
+type Context = RequestContext<RoleServer>;
 
 /// What a request may see, as the HTTP door found it: an extension of the request.
 #[derive(Debug, Clone)]
@@ -35,18 +41,30 @@ pub(crate) struct Seen(pub(crate) Arc<dyn ToolCatalogue>);
 pub(crate) struct Server {
     /// Whose session this is, once it is begun.
     owner: OnceLock<String>,
+    /// From what level on the client of the session wants to be told.
+    level: Mutex<LoggingLevel>,
+    watched: Watched,
+    rounds: Arc<Rounds>,
+    /// What every request sees, where requests do not say so.
+    always: Option<Arc<dyn ToolCatalogue>>,
     tasks: TaskTracker,
 }
 
 impl Server {
     /// Takes the catalogue of each request from the request.
-    pub(crate) fn new(tasks: TaskTracker) -> Self {
-        Self { owner: OnceLock::new(), tasks }
+    pub(crate) fn new(rounds: Arc<Rounds>, tasks: TaskTracker) -> Self {
+        let level = Mutex::new(LoggingLevel::Info);
+        Self { owner: OnceLock::new(), level, watched: Watched::default(), rounds, always: None, tasks }
+    }
+
+    /// Shows one catalogue to whoever is at the other end.
+    pub(crate) fn of(catalogue: Arc<dyn ToolCatalogue>, rounds: Arc<Rounds>, tasks: TaskTracker) -> Self {
+        Self { always: Some(catalogue), ..Self::new(rounds, tasks) }
     }
 
     fn catalogue(&self, extensions: &Extensions) -> Result<Arc<dyn ToolCatalogue>, ErrorData> {
         let seen = extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get::<Seen>());
-        let catalogue = seen.map(|seen| Arc::clone(&seen.0));
+        let catalogue = seen.map(|seen| &seen.0).or(self.always.as_ref()).cloned();
         let catalogue = catalogue.ok_or_else(|| ErrorData::internal_error("the request has no catalogue", None))?;
         match self.owner.get() {
             Some(owner) if owner != catalogue.owner() => {
@@ -56,116 +74,96 @@ impl Server {
         }
     }
 
-    /// Tells the peer of changes for as long as it is there.
-    fn tell_of_changes(&self, catalogue: Arc<dyn ToolCatalogue>, peer: Peer<RoleServer>) {
-        self.tasks.spawn(async move {
-            let mut version = catalogue.version();
-            loop {
-                tokio::select! {
-                    () = gone(&peer) => return,
-                    () = catalogue.changed_from(&version) => version = catalogue.version(),
-                }
-                let told = async {
-                    peer.notify_tool_list_changed().await?;
-                    peer.notify_prompt_list_changed().await?;
-                    peer.notify_resource_list_changed().await
-                };
-                if told.await.is_err() {
-                    return;
-                }
-            }
-        });
+    fn caller(&self, context: &Context, answers: rmcp::model::InputResponses) -> Arc<McpCaller> {
+        let level = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(McpCaller::new(context, Some(level), answers))
     }
 }
 
-/// Waits until the peer is gone. rmcp tells of that only when it is asked.
-async fn gone(peer: &Peer<RoleServer>) {
-    while !peer.is_transport_closed() {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+/// Waits for an answer unless the caller takes the question back.
+async fn unless_cancelled<T>(context: &Context, answer: impl Future<Output = T>) -> Result<T, ErrorData> {
+    tokio::select! {
+        answer = answer => Ok(answer),
+        () = context.ct.cancelled() => Err(ErrorData::invalid_request("the request was cancelled", None)),
     }
 }
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        info(CatalogueInfo { name: "nexus".to_owned(), instructions: String::new() })
+        words::info(CatalogueInfo { name: "nexus".to_owned(), instructions: String::new() })
     }
 
     async fn initialize(
         &self,
         request: InitializeRequestParams,
-        context: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<InitializeResult, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
         context.peer.set_peer_info(request.clone());
         let negotiated = self.negotiate_initialize(&request)?;
         let _ = self.owner.set(catalogue.owner().to_owned());
-        let about = info(catalogue.about());
-        self.tell_of_changes(catalogue, context.peer);
+        let about = words::info(catalogue.about());
+        self.tasks.spawn(self.watched.clone().tell(catalogue, context.peer));
         Ok(about.with_protocol_version(negotiated.protocol_version))
     }
 
-    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+    async fn discover(&self, context: Context) -> Result<DiscoverResult, ErrorData> {
         let about = self.catalogue(&context.extensions)?.about();
-        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info(about)))
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), words::info(about)))
+    }
+
+    async fn set_level(&self, request: SetLevelRequestParams, context: Context) -> Result<(), ErrorData> {
+        if is_stateless(&context) {
+            return Err(ErrorData::method_not_found::<SetLevelRequestMethod>());
+        }
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = request.level;
+        Ok(())
     }
 
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<ListToolsResult, ErrorData> {
         let tools = self.catalogue(&context.extensions)?.tools();
-        let tools = tools.into_iter().map(|tool| {
-            let mut shown = Tool::new_with_raw(tool.name, tool.description.map(Cow::Owned), object(&tool.input));
-            shown.output_schema = tool.output.as_deref().map(object);
-            shown.with_annotations(ToolAnnotations::new().read_only(tool.read_only))
-        });
-        let mut result = ListToolsResult::with_all_items(tools.collect());
+        let mut result = ListToolsResult::with_all_items(tools.into_iter().map(words::tool).collect());
         (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
 
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
+    async fn call_tool(&self, request: CallToolRequestParams, context: Context) -> Result<CallToolResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
+        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let asked = Asked::new(&*catalogue, "tools/call", &request.name, &arguments);
+        let answers = self.rounds.open(&asked, request.request_state.as_deref(), request.input_responses)?;
+        let caller = self.caller(&context, answers);
         let call = CatalogueCall {
             tool: request.name.into_owned(),
-            arguments: Value::Object(request.arguments.unwrap_or_default()),
+            arguments,
             meta: context.meta.0.0.clone(),
-            caller: Arc::new(SilentCaller),
+            caller: Arc::clone(&caller) as _,
         };
-        let answered = tokio::select! {
-            answered = catalogue.call(call) => answered.map_err(protocol_error)?,
-            () = context.ct.cancelled() => return Err(ErrorData::invalid_request("the request was cancelled", None)),
+        let answered = unless_cancelled(&context, catalogue.call(call)).await?.map_err(words::protocol_error)?;
+        let failed = match &answered {
+            ToolAnswered::Refused(_) => true,
+            ToolAnswered::Content(content) => content.failed,
+            ToolAnswered::Result(_) => false,
         };
-        Ok(match answered {
-            ToolAnswered::Result(value @ Value::Object(_)) => CallToolResult::structured(value),
-            ToolAnswered::Result(Value::String(text)) => CallToolResult::success(vec![ContentBlock::text(text)]),
-            ToolAnswered::Result(value) => CallToolResult::success(vec![ContentBlock::text(value.to_string())]),
-            ToolAnswered::Content(content) => content_result(content)?,
-            ToolAnswered::Refused(why) => CallToolResult::error(vec![ContentBlock::text(why)]),
+        match caller.instead(&self.rounds, &asked, failed) {
+            None => words::answered(answered).map(Into::into),
+            Some(Instead::Ask(questions)) => Ok(questions.into()),
+            Some(Instead::Refuse(error)) => Err(error),
         }
-        .into())
     }
 
     async fn list_prompts(
         &self,
         _: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let prompts = self.catalogue(&context.extensions)?.prompts();
-        let prompts = prompts.into_iter().map(|prompt| {
-            let arguments = prompt.arguments.into_iter().map(|argument| {
-                let mut shown = PromptArgument::new(argument.name);
-                (shown.description, shown.required) = (argument.description, Some(argument.required));
-                shown
-            });
-            Prompt::new(prompt.name, Some(prompt.description), Some(arguments.collect()))
-        });
-        let mut result = ListPromptsResult::with_all_items(prompts.collect());
+        let catalogue = self.catalogue(&context.extensions)?;
+        let prompts = unless_cancelled(&context, catalogue.prompts()).await?.map_err(words::protocol_error)?;
+        let mut result = ListPromptsResult::with_all_items(prompts.into_iter().map(words::prompt).collect());
         (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
@@ -173,27 +171,34 @@ impl ServerHandler for Server {
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        context: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<GetPromptResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
+        let arguments = Value::Object(request.arguments.clone().unwrap_or_default());
+        let asked = Asked::new(&*catalogue, "prompts/get", &request.name, &arguments);
+        let answers = self.rounds.open(&asked, request.request_state.as_deref(), request.input_responses)?;
+        let caller = self.caller(&context, answers);
         let arguments = request.arguments.unwrap_or_default().into_iter().collect();
-        let messages = catalogue.prompt(&request.name, arguments).await.map_err(protocol_error)?;
-        Ok(GetPromptResult::new(messages.into_iter().map(message).collect()).into())
+        let wanted = PromptWanted { name: request.name, arguments, caller: Arc::clone(&caller) as _ };
+        let lines = unless_cancelled(&context, catalogue.prompt(wanted)).await?;
+        match caller.instead(&self.rounds, &asked, lines.is_err()) {
+            None => {
+                let lines = lines.map_err(words::protocol_error)?;
+                Ok(GetPromptResult::new(lines.into_iter().map(words::line).collect::<Result<_, _>>()?).into())
+            }
+            Some(Instead::Ask(questions)) => Ok(questions.into()),
+            Some(Instead::Refuse(error)) => Err(error),
+        }
     }
 
     async fn list_resources(
         &self,
         _: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let resources = self.catalogue(&context.extensions)?.resources().await.map_err(protocol_error)?;
-        let resources = resources.into_iter().map(|resource| {
-            let mut shown = Resource::new(resource.uri, resource.name);
-            shown.description = Some(resource.description);
-            (shown.mime_type, shown.size) = (Some(resource.media_type.to_owned()), resource.bytes);
-            shown
-        });
-        let mut result = ListResourcesResult::with_all_items(resources.collect());
+        let catalogue = self.catalogue(&context.extensions)?;
+        let resources = unless_cancelled(&context, catalogue.resources()).await?.map_err(words::protocol_error)?;
+        let mut result = ListResourcesResult::with_all_items(resources.into_iter().map(words::resource).collect());
         (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
@@ -201,9 +206,12 @@ impl ServerHandler for Server {
     async fn list_resource_templates(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let mut result = ListResourceTemplatesResult::default();
+        let catalogue = self.catalogue(&context.extensions)?;
+        let templates = unless_cancelled(&context, catalogue.templates()).await?.map_err(words::protocol_error)?;
+        let templates = templates.into_iter().map(words::template).collect();
+        let mut result = ListResourceTemplatesResult::with_all_items(templates);
         (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
         Ok(result)
     }
@@ -211,92 +219,61 @@ impl ServerHandler for Server {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        context: RequestContext<RoleServer>,
+        context: Context,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
-        let (text, media_type) = catalogue.read(&request.uri).await.map_err(|error| match error {
-            CatalogueError::Unknown(why) => ErrorData::resource_not_found(why, None),
-            other => protocol_error(other),
-        })?;
-        let contents = ResourceContents::text(text, request.uri).with_mime_type(media_type);
-        let mut result = ReadResourceResult::new(vec![contents]);
-        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
-        Ok(result.into())
+        let asked = Asked::new(&*catalogue, "resources/read", &request.uri, &Value::Null);
+        let answers = self.rounds.open(&asked, request.request_state.as_deref(), request.input_responses)?;
+        let caller = self.caller(&context, answers);
+        let bodies = unless_cancelled(&context, catalogue.read(&request.uri, Arc::clone(&caller) as _)).await?;
+        match caller.instead(&self.rounds, &asked, bodies.is_err()) {
+            None => {
+                let bodies = bodies.map_err(|error| words::read_error(error, &request.uri))?;
+                let mut result = ReadResourceResult::new(bodies.into_iter().map(words::contents).collect());
+                (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
+                Ok(result.into())
+            }
+            Some(Instead::Ask(questions)) => Ok(questions.into()),
+            Some(Instead::Refuse(error)) => Err(error),
+        }
+    }
+
+    async fn complete(&self, request: CompleteRequestParams, context: Context) -> Result<CompleteResult, ErrorData> {
+        let catalogue = self.catalogue(&context.extensions)?;
+        let of = match request.r#ref {
+            Reference::Prompt(prompt) => CompletionOf::Prompt(prompt.name),
+            Reference::Resource(template) => CompletionOf::Template(template.uri),
+            _ => {
+                return Err(ErrorData::invalid_params(
+                    "only arguments of prompts and of templates are completed",
+                    None,
+                ));
+            }
+        };
+        let wanted = CompletionWanted { of, argument: request.argument.name, value: request.argument.value };
+        let values = unless_cancelled(&context, catalogue.complete(wanted)).await?.map_err(words::protocol_error)?;
+        let more = values.len() > CompletionInfo::MAX_VALUES;
+        let values = values.into_iter().take(CompletionInfo::MAX_VALUES).collect();
+        let completion = CompletionInfo::with_pagination(values, None, more);
+        Ok(CompleteResult::new(completion.map_err(|why| ErrorData::internal_error(why, None))?))
+    }
+
+    async fn subscribe(&self, request: SubscribeRequestParams, _: Context) -> Result<(), ErrorData> {
+        self.watched.add(request.uri)
+    }
+
+    async fn unsubscribe(&self, request: UnsubscribeRequestParams, _: Context) -> Result<(), ErrorData> {
+        self.watched.remove(&request.uri);
+        Ok(())
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        let mut accepted = requested.clone();
-        accepted.resource_subscriptions = None;
-        Some(accepted)
+        Some(requested.clone())
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let catalogue = self.catalogue(&context.request_context().extensions)?;
-        let mut version = catalogue.version();
-        loop {
-            tokio::select! {
-                () = context.cancelled() => return Ok(()),
-                () = catalogue.changed_from(&version) => version = catalogue.version(),
-            }
-            let (sink, accepted) = (context.sink(), context.accepted());
-            let told = async {
-                if accepted.tools_list_changed == Some(true) {
-                    sink.notify_tool_list_changed().await?;
-                }
-                if accepted.prompts_list_changed == Some(true) {
-                    sink.notify_prompt_list_changed().await?;
-                }
-                if accepted.resources_list_changed == Some(true) {
-                    sink.notify_resource_list_changed().await?;
-                }
-                Ok::<_, rmcp::service::SubscriptionSendError>(())
-            };
-            if told.await.is_err() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn content_result(content: ToolContent) -> Result<CallToolResult, ErrorData> {
-    let blocks = serde_json::from_value(Value::Array(content.blocks))
-        .map_err(|error| ErrorData::internal_error(format!("the tool's content is no content: {error}"), None))?;
-    let mut result = if content.failed { CallToolResult::error(blocks) } else { CallToolResult::success(blocks) };
-    result.structured_content = content.structured;
-    Ok(result)
-}
-
-fn info(about: CatalogueInfo) -> ServerConfig {
-    let capabilities = ServerCapabilities::builder()
-        .enable_tools()
-        .enable_tool_list_changed()
-        .enable_prompts()
-        .enable_prompts_list_changed()
-        .enable_resources()
-        .enable_resources_list_changed()
-        .build();
-    ServerConfig::new(capabilities)
-        .with_server_info(Implementation::new(about.name, env!("CARGO_PKG_VERSION")))
-        .with_instructions(about.instructions)
-}
-
-/// A schema as the protocol wants it; what is no object says nothing.
-fn object(schema: &Value) -> Arc<JsonObject> {
-    Arc::new(schema.as_object().cloned().unwrap_or_default())
-}
-
-/// The protocol knows no system messages: they are the user's.
-fn message(message: Message) -> PromptMessage {
-    let role = match message.role {
-        Speaker::System | Speaker::User => Role::User,
-        Speaker::Assistant => Role::Assistant,
-    };
-    PromptMessage::new_text(role, message.content)
-}
-
-fn protocol_error(error: CatalogueError) -> ErrorData {
-    match error {
-        CatalogueError::Unknown(why) | CatalogueError::Invalid(why) => ErrorData::invalid_params(why, None),
-        CatalogueError::Unavailable(why) => ErrorData::internal_error(why, None),
+        watch::listen(&*catalogue, &context).await;
+        Ok(())
     }
 }

@@ -34,6 +34,8 @@ pub struct App {
     pub sandbox: Option<SandboxPool>,
     /// What `core.config.get` tells.
     pub config: Map<String, Value>,
+    /// Under what other names MCP clients see tools of its plugins: the tool of each.
+    pub expose: BTreeMap<String, String>,
     /// Its limits.
     pub limits: Limits,
     /// What calls its operations without a caller, each name once.

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::Message;
+use crate::Role;
 
-/// Tools, prompts and resources of one caller. What the caller may not see is not in it.
+/// Tools, prompts and resources of one caller. What the caller may not see is not in it. What is not said otherwise, there is
+/// none of.
 #[async_trait]
 pub trait ToolCatalogue: fmt::Debug + Send + Sync {
     /// What this is, for people and for models.
@@ -29,16 +30,41 @@ pub trait ToolCatalogue: fmt::Debug + Send + Sync {
     async fn call(&self, call: CatalogueCall) -> Result<ToolAnswered, CatalogueError>;
 
     /// All prompts, by name.
-    fn prompts(&self) -> Vec<CataloguePrompt>;
+    async fn prompts(&self) -> Result<Vec<CataloguePrompt>, CatalogueError> {
+        Ok(Vec::new())
+    }
 
     /// A prompt with its arguments filled in.
-    async fn prompt(&self, name: &str, arguments: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError>;
+    async fn prompt(&self, wanted: PromptWanted) -> Result<Vec<PromptLine>, CatalogueError> {
+        Err(CatalogueError::Unknown(format!("there is no prompt `{}`", cut(&wanted.name))))
+    }
 
     /// All resources, by URI.
-    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError>;
+    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
+        Ok(Vec::new())
+    }
 
-    /// The text of a resource, and its media type.
-    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError>;
+    /// All templates of resources.
+    async fn templates(&self) -> Result<Vec<CatalogueTemplate>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    /// What is at a URI; the caller may be asked first.
+    async fn read(&self, uri: &str, caller: Arc<dyn ToolCaller>) -> Result<Vec<ResourceBody>, CatalogueError> {
+        drop(caller);
+        Err(CatalogueError::Unknown(format!("there is no resource `{}`", cut(uri))))
+    }
+
+    /// What an argument may be that begins so: the best first, at most a hundred.
+    async fn complete(&self, wanted: CompletionWanted) -> Result<Vec<String>, CatalogueError> {
+        drop(wanted);
+        Ok(Vec::new())
+    }
+}
+
+/// The beginning of a stranger's text, for a message to him.
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// One call of a tool in a catalogue.
@@ -52,6 +78,46 @@ pub struct CatalogueCall {
     pub meta: Map<String, Value>,
     /// Who called, for as long as the call runs.
     pub caller: Arc<dyn ToolCaller>,
+}
+
+/// A prompt, asked for.
+#[derive(Debug, Clone)]
+pub struct PromptWanted {
+    /// The prompt's name.
+    pub name: String,
+    /// What is to be filled in, not looked at yet.
+    pub arguments: BTreeMap<String, Value>,
+    /// Who asked, until the answer is there.
+    pub caller: Arc<dyn ToolCaller>,
+}
+
+/// One message of a prompt that is filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PromptLine {
+    /// Who speaks.
+    pub role: Role,
+    /// A content block of the protocol: an object with its `type`.
+    pub content: Value,
+}
+
+/// The beginning of an argument, to be completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletionWanted {
+    /// What the argument is of.
+    pub of: CompletionOf,
+    /// The argument's name.
+    pub argument: String,
+    /// What is there of it already.
+    pub value: String,
+}
+
+/// What an argument is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompletionOf {
+    /// A prompt, by name.
+    Prompt(String),
+    /// A template of resources, as it is listed.
+    Template(String),
 }
 
 /// The one who called a tool, while the call runs: can be told of it, and asked.
@@ -197,7 +263,7 @@ pub struct PromptArgument {
     pub required: bool,
 }
 
-/// A text that can be read.
+/// Something that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogueResource {
     /// Where it is read.
@@ -205,11 +271,44 @@ pub struct CatalogueResource {
     /// What people call it.
     pub name: String,
     /// What it is.
-    pub description: String,
+    pub description: Option<String>,
     /// Its media type.
-    pub media_type: &'static str,
+    pub media_type: Option<String>,
     /// Its size in bytes, where that is known.
     pub bytes: Option<u64>,
+}
+
+/// Many things that can be read, each at a URI of this form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogueTemplate {
+    /// The form, as RFC 6570 has it.
+    pub uri_template: String,
+    /// What people call it.
+    pub name: String,
+    /// What they are.
+    pub description: Option<String>,
+    /// Their media type, if all have the same.
+    pub media_type: Option<String>,
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceBody {
+    /// Where.
+    pub uri: String,
+    /// Its media type.
+    pub media_type: Option<String>,
+    /// Itself.
+    pub data: ResourceData,
+}
+
+/// The content of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceData {
+    /// A text.
+    Text(String),
+    /// Bytes in base64.
+    Blob(String),
 }
 
 /// Why a catalogue gave no answer.

@@ -1,12 +1,12 @@
 //! What the host does for a component while it runs, for one call.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::{AppName, ExecutionId, SecretName};
+use crate::{AppName, ExecutionId, SecretName, ToolCaller};
 
 /// Why the host did not do what a component asked for. The text is for the component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,4 +102,10 @@ pub trait GuestServices: Send + Sync {
 
     /// Asks a model, on the application's account, and returns its text.
     async fn generate(&self, model: &str, system: Option<&str>, prompt: &str) -> Result<String, ServiceError>;
+
+    /// Who called the tool.
+    fn caller(&self) -> Arc<dyn ToolCaller>;
+
+    /// Tells all who look at what the application offers that it may be different from now on.
+    fn announce(&self);
 }

@@ -30,8 +30,9 @@ pub use app::{
 };
 pub use canonical::{canonical_json, sha256_hex};
 pub use catalogue::{
-    AskError, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, LogLine,
-    Progress, PromptArgument, Question, SilentCaller, ToolAnswered, ToolCaller, ToolCatalogue, ToolContent,
+    AskError, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTemplate,
+    CatalogueTool, CompletionOf, CompletionWanted, LogLine, Progress, PromptArgument, PromptLine, PromptWanted,
+    Question, ResourceBody, ResourceData, SilentCaller, ToolAnswered, ToolCaller, ToolCatalogue, ToolContent,
 };
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
 pub use definitions::{
@@ -54,7 +55,7 @@ pub use mcp_server::{
 };
 pub use money::NanoUsd;
 pub use plugin::{
-    Access, Credential, GrantNeed, Grants, HttpGrant, LeftOut, LinkedPlugin, Plugin, PluginFacts, PluginHost,
+    Access, Credential, GrantNeed, Grants, HttpGrant, LeftOut, LinkedPlugin, Offers, Plugin, PluginFacts, PluginHost,
     ToolFault, ToolOutcome, ToolSignature,
 };
 pub use remote::{DefinitionRemote, Moved, RemoteError};

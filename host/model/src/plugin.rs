@@ -57,6 +57,9 @@ pub struct Grants {
     /// `nexus:host/llm`: the models that it may ask, by alias.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
+    /// `nexus:mcp/client`: the one who called the tool may be told of it and asked.
+    #[serde(skip_serializing_if = "is_false")]
+    pub caller: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -140,6 +143,9 @@ pub struct ToolSignature {
     /// JSON Schema 2020-12 of the result; `None` where the function returns nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Arc<Value>>,
+    /// Whether the result is content in the words of MCP: a `list<content>` of `nexus:mcp/types`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub content: bool,
 }
 
 /// What a component is, found without running it.
@@ -158,6 +164,32 @@ pub struct PluginFacts {
     pub grants: Vec<GrantNeed>,
     /// Its world as WIT text.
     pub wit: String,
+    /// What it offers to MCP clients beside tools.
+    #[serde(default, skip_serializing_if = "Offers::is_empty")]
+    pub offers: Offers,
+}
+
+/// What a component offers to MCP clients beside tools: which interfaces of `nexus:mcp` it exports. Their functions are no
+/// tools; [`LinkedPlugin::call`] has them as `interface#function`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// [`Offers::RESOURCES`].
+    pub resources: bool,
+    /// [`Offers::PROMPTS`].
+    pub prompts: bool,
+}
+
+impl Offers {
+    /// The interface of a plugin that has resources.
+    pub const RESOURCES: &'static str = "nexus:mcp/resources@0.1.0";
+    /// The interface of a plugin that has prompts.
+    pub const PROMPTS: &'static str = "nexus:mcp/prompts@0.1.0";
+
+    /// Whether there are only tools.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    pub fn is_empty(&self) -> bool {
+        !self.resources && !self.prompts
+    }
 }
 
 /// An exported function that is no tool.

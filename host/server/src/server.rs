@@ -153,6 +153,8 @@ struct Base {
 
 /// What listens.
 struct Built {
+    /// Seals what MCP clients keep for the server.
+    mcp_key: [u8; 32],
     core: Core,
     secrets: Arc<AllSecrets>,
     admin_key: AdminKey,
@@ -200,14 +202,15 @@ impl Base {
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let admin_key = first_key(&core, data, settings, surroundings.show_admin_key).await?;
-        Ok(Built { core, secrets, admin_key, listener, addr })
+        let mcp_key = master.derive("nexus/mcp-rounds/1");
+        Ok(Built { mcp_key, core, secrets, admin_key, listener, addr })
     }
 
     fn serve(self, built: Built) -> Running {
         let Self { settings, data, store, metrics, log, tasks, cancel } = self;
-        let Built { core, secrets, admin_key, listener, addr } = built;
+        let Built { mcp_key, core, secrets, admin_key, listener, addr } = built;
         let mcp = McpHttpConfig { body_bytes: settings.limits.body_bytes, sessions: MCP_SESSIONS };
-        let mcp = McpService::new(&mcp, tasks.clone(), &cancel);
+        let mcp = McpService::new(&mcp, mcp_key, tasks.clone(), &cancel);
         let api = api(&settings, core, metrics, log, secrets, mcp, &tasks);
         let (connections, close, abort) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let acceptor = Acceptor {

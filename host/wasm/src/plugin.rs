@@ -154,6 +154,7 @@ impl PluginHost for WasmHost {
                 digest: hex::encode(id.component),
                 tools: tools.signatures(&docs::read(&bytes)),
                 left_out: tools.left_out(),
+                offers: tools.offers(),
                 grants,
                 imports,
                 wit,

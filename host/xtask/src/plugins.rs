@@ -17,7 +17,7 @@ struct Plugin {
     wit: Option<&'static str>,
 }
 
-const PLUGINS: [Plugin; 8] = [
+const PLUGINS: [Plugin; 9] = [
     Plugin { package: "data", places: &["plugins/dist/data.wasm"], wit: Some("plugins/data/wit/data.wit") },
     Plugin { package: "fetch", places: &["plugins/dist/fetch.wasm"], wit: Some("plugins/fetch/wit/fetch.wit") },
     Plugin { package: "jit-runner", places: &["plugins/dist/jit-runner.wasm"], wit: None },
@@ -29,6 +29,7 @@ const PLUGINS: [Plugin; 8] = [
     Plugin { package: "fixture-folder", places: &["tests/fixtures/dist/folder.wasm"], wit: None },
     Plugin { package: "fixture-host", places: &["tests/fixtures/dist/host.wasm"], wit: None },
     Plugin { package: "fixture-http", places: &["tests/fixtures/dist/http.wasm"], wit: None },
+    Plugin { package: "fixture-mcp", places: &["tests/fixtures/dist/mcp.wasm"], wit: None },
     Plugin { package: "fixture-state", places: &["tests/fixtures/dist/state.wasm"], wit: None },
 ];
 

@@ -1,17 +1,23 @@
 //! An application: its operations and the functions of its plugins are tools, its prompts are prompts, its schemas and its
 //! knowledge are resources.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use nexus_definitions::{render, violations};
 use nexus_model::{
-    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool,
-    Implementation, Message, Operation, PromptArgument, ToolAnswered, ToolCatalogue,
+    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTemplate,
+    CatalogueTool, CompletionOf, CompletionWanted, Implementation, Message, Offers, Operation, PromptArgument,
+    PromptLine, PromptWanted, ResourceBody, ResourceData, ToolAnswered, ToolCaller, ToolCatalogue,
 };
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
-use super::{arguments, refusal};
+use super::{
+    arguments, content,
+    exposed::{Shown, behind},
+    refusal,
+};
 use crate::{
     Call, Core, Document, Principal, Scope, Target, ToolCall,
     registry::{Application, OperationEntry},
@@ -23,8 +29,8 @@ const MARKDOWN: &str = "text/markdown";
 /// An application, as one caller may see it. Tools are for those that may call it, prompts and resources for those that may
 /// read it.
 pub struct AppCatalogue {
-    core: Core,
-    app: AppName,
+    pub(super) core: Core,
+    pub(super) app: AppName,
     principal: Principal,
 }
 
@@ -64,9 +70,16 @@ impl AppCatalogue {
         }
     }
 
-    async fn call_tool(&self, tool: &str, arguments: Value) -> Result<ToolAnswered, CatalogueError> {
+    async fn call_tool(
+        &self,
+        tool: &str,
+        arguments: Value,
+        caller: Arc<dyn ToolCaller>,
+    ) -> Result<ToolAnswered, CatalogueError> {
         let body = arguments.to_string();
-        match self.core.call_tool(ToolCall { app: self.app.as_str(), tool, body: body.as_bytes() }).await {
+        let call = ToolCall { app: self.app.as_str(), tool, body: body.as_bytes() };
+        match self.core.call_tool_for(call, caller).await {
+            Ok(answer) if answer.content => content::answered(parsed(&answer.output)?),
             Ok(answer) => Ok(ToolAnswered::Result(parsed(&answer.output)?)),
             Err(error) => refusal::of_tool(&error.kind).map(ToolAnswered::Refused),
         }
@@ -95,16 +108,22 @@ impl ToolCatalogue for AppCatalogue {
 
     fn version(&self) -> String {
         match self.core.registry.callable(self.app.as_str()) {
-            Some(Ok(application)) => application.revision.to_string(),
+            Some(Ok(application)) => {
+                format!("{} and {}", application.revision, self.core.tools.announced().count(&self.app))
+            }
             Some(Err(inactive)) => format!("inactive since {}", inactive.since),
             None => String::new(),
         }
     }
 
     async fn changed_from(&self, version: &str) {
-        let mut swaps = self.core.registry.swaps();
+        let (mut swaps, mut told) = (self.core.registry.swaps(), self.core.tools.announced().told());
         while self.version() == version {
-            if swaps.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = swaps.changed() => changed,
+                changed = told.changed() => changed,
+            };
+            if changed.is_err() {
                 return std::future::pending().await;
             }
         }
@@ -120,12 +139,17 @@ impl ToolCatalogue for AppCatalogue {
             read_only: false,
         });
         let plugins = self.core.tools.list(self.app.as_str()).unwrap_or_default();
-        let plugins = plugins.into_iter().map(|tool| CatalogueTool {
-            name: tool.name,
-            description: tool.description,
-            input: tool.input,
-            output: tool.output.filter(|schema| arguments::is_object(schema)),
-            read_only: false,
+        let shown = Shown::new(&application.app.expose);
+        let plugins = plugins.into_iter().flat_map(|tool| {
+            let names = shown.names(&tool.name);
+            let output = tool.output.filter(|schema| arguments::is_object(schema));
+            names.into_iter().map(move |name| CatalogueTool {
+                name,
+                description: tool.description.clone(),
+                input: Arc::clone(&tool.input),
+                output: output.clone(),
+                read_only: false,
+            })
         });
         let mut tools: Vec<_> = operations.chain(plugins).collect();
         tools.sort_by(|a, b| a.name.cmp(&b.name));
@@ -139,30 +163,61 @@ impl ToolCatalogue for AppCatalogue {
         }
         match call.tool.parse().ok().and_then(|name| application.operations.get(&name)) {
             Some(entry) => self.call_operation(entry, call.arguments).await,
-            None => self.call_tool(&call.tool, call.arguments).await,
+            None => match behind(&application.app.expose, &call.tool) {
+                Some(tool) => self.call_tool(tool, call.arguments, call.caller).await,
+                None => Err(CatalogueError::Unknown(format!("`{}` is shown under another name", call.tool))),
+            },
         }
     }
 
-    fn prompts(&self) -> Vec<CataloguePrompt> {
-        let Some(application) = self.application(Scope::Read) else { return Vec::new() };
-        application.operations.values().filter_map(|entry| prompt(&entry.operation)).collect()
+    async fn prompts(&self) -> Result<Vec<CataloguePrompt>, CatalogueError> {
+        let Some(application) = self.application(Scope::Read) else { return Ok(Vec::new()) };
+        let mut prompts: Vec<_> =
+            application.operations.values().filter_map(|entry| prompt(&entry.operation)).collect();
+        let more = self.offered_prompts(&application).await;
+        let free = |prompt: &CataloguePrompt| !application.operations.keys().any(|name| name.as_str() == prompt.name);
+        prompts.extend(more.into_iter().filter(free));
+        Ok(prompts)
     }
 
-    async fn prompt(&self, name: &str, arguments: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
+    async fn prompt(&self, wanted: PromptWanted) -> Result<Vec<PromptLine>, CatalogueError> {
         let application = self.readable()?;
+        let PromptWanted { name, arguments, caller } = wanted;
         let entry = name.parse().ok().and_then(|name| application.operations.get(&name));
         let prompt = entry.and_then(|entry| match &entry.operation.implementation {
             Implementation::Prompt(prompt) => Some((entry, prompt)),
             Implementation::Component { .. } | Implementation::Worker(_) => None,
         });
-        let (entry, prompt) =
-            prompt.ok_or_else(|| CatalogueError::Unknown(format!("`{}` has no prompt `{name}`", self.app)))?;
+        let Some((entry, prompt)) = prompt else {
+            let arguments: Vec<_> = arguments.into_iter().map(|(name, value)| (name, arguments::text(value))).collect();
+            let offered = self.offered_prompt(&application, &name, &arguments, &caller).await?;
+            return offered.ok_or_else(|| CatalogueError::Unknown(format!("`{}` has no prompt `{name}`", self.app)));
+        };
         let input = arguments::of_texts(&entry.operation.input, arguments);
         let wrong = violations(&entry.input, &input);
         if !wrong.is_empty() {
             return Err(CatalogueError::Invalid(refusal::told(&wrong)));
         }
-        render(prompt, &input).map_err(|error| CatalogueError::Invalid(error.to_string()))
+        let messages = render(prompt, &input).map_err(|error| CatalogueError::Invalid(error.to_string()))?;
+        Ok(messages.into_iter().map(line).collect())
+    }
+
+    async fn complete(&self, wanted: CompletionWanted) -> Result<Vec<String>, CatalogueError> {
+        let application = self.readable()?;
+        let CompletionWanted { of, argument, value } = wanted;
+        match of {
+            CompletionOf::Prompt(name) => {
+                if let Some(entry) = name.parse().ok().and_then(|name| application.operations.get(&name)) {
+                    return Ok(arguments::completions(&entry.operation.input, &argument, &value));
+                }
+                let asked = json!({ "prompt": name, "argument": argument, "value": value });
+                self.offered_completions(&application, Offers::PROMPTS, asked).await
+            }
+            CompletionOf::Template(template) => {
+                let asked = json!({ "uri-template": template, "argument": argument, "value": value });
+                self.offered_completions(&application, Offers::RESOURCES, asked).await
+            }
+        }
     }
 
     async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
@@ -173,8 +228,8 @@ impl ToolCatalogue for AppCatalogue {
                 resources.push(CatalogueResource {
                     uri: self.schema_uri(&entry.operation, which),
                     name: format!("{} {which}", entry.operation.name),
-                    description: format!("{what}, as JSON Schema: {}", entry.operation.description),
-                    media_type: JSON,
+                    description: Some(format!("{what}, as JSON Schema: {}", entry.operation.description)),
+                    media_type: Some(JSON.to_owned()),
                     bytes: None,
                 });
             }
@@ -183,23 +238,32 @@ impl ToolCatalogue for AppCatalogue {
             resources.push(CatalogueResource {
                 uri: self.document_uri(&info.document),
                 name: info.document.to_string(),
-                description: "A document of the application's memory".to_owned(),
-                media_type: MARKDOWN,
+                description: Some("A document of the application's memory".to_owned()),
+                media_type: Some(MARKDOWN.to_owned()),
                 bytes: u64::try_from(info.bytes).ok(),
             });
         }
+        resources.extend(self.offered_resources(&application).await);
         Ok(resources)
     }
 
-    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
+    async fn templates(&self) -> Result<Vec<CatalogueTemplate>, CatalogueError> {
+        let Some(application) = self.application(Scope::Read) else { return Ok(Vec::new()) };
+        Ok(self.offered_templates(&application).await)
+    }
+
+    async fn read(&self, uri: &str, caller: Arc<dyn ToolCaller>) -> Result<Vec<ResourceBody>, CatalogueError> {
         let application = self.readable()?;
+        if let Some(bodies) = self.offered_body(&application, uri, &caller).await? {
+            return Ok(bodies);
+        }
         let unknown = || CatalogueError::Unknown(format!("there is no resource `{uri}`"));
         let path = uri.strip_prefix(&format!("nexus://apps/{}/", self.app)).ok_or_else(unknown)?;
         if let Some(document) = path.strip_prefix("memory/") {
             let document = document.parse().map_err(|_| unknown())?;
             let text = self.core.memory.read(&self.app, &document).await;
             let text = text.map_err(|error| refusal::of_memory(&error))?.ok_or_else(unknown)?;
-            return Ok((text, MARKDOWN.to_owned()));
+            return Ok(body(uri, MARKDOWN, text));
         }
         let of_operation = path.strip_prefix("operations/").and_then(|rest| rest.split_once('/'));
         let (name, which) = of_operation.ok_or_else(unknown)?;
@@ -209,7 +273,7 @@ impl ToolCatalogue for AppCatalogue {
             "output.json" => &entry.operation.output,
             _ => return Err(unknown()),
         };
-        Ok((format!("{schema:#}"), JSON.to_owned()))
+        Ok(body(uri, JSON, format!("{schema:#}")))
     }
 }
 
@@ -229,7 +293,16 @@ fn prompt(operation: &Operation) -> Option<CataloguePrompt> {
     })
 }
 
-fn parsed(output: &str) -> Result<Value, CatalogueError> {
+fn line(message: Message) -> PromptLine {
+    PromptLine { role: message.role, content: content::text(message.content) }
+}
+
+fn body(uri: &str, media_type: &str, text: String) -> Vec<ResourceBody> {
+    let data = ResourceData::Text(text);
+    vec![ResourceBody { uri: uri.to_owned(), media_type: Some(media_type.to_owned()), data }]
+}
+
+fn parsed<T: DeserializeOwned>(output: &str) -> Result<T, CatalogueError> {
     serde_json::from_str(output).map_err(|error| CatalogueError::Unavailable(format!("the answer is no JSON: {error}")))
 }
 

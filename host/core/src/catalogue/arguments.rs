@@ -54,6 +54,21 @@ pub(crate) fn of_texts(schema: &Value, arguments: BTreeMap<String, Value>) -> Va
     Value::Object(arguments.into_iter().map(read).collect::<Map<_, _>>())
 }
 
+/// An argument as text.
+pub(super) fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// What an argument may be that begins so, where its schema names all that it may be.
+pub(super) fn completions(schema: &Value, argument: &str, value: &str) -> Vec<String> {
+    let named = schema.get("properties").and_then(|properties| properties.get(argument)?.get("enum")?.as_array());
+    let named = named.into_iter().flatten().filter_map(Value::as_str);
+    named.filter(|named| named.starts_with(value)).map(ToOwned::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +85,13 @@ mod tests {
         let object = Arc::new(json!({ "type": "object" }));
         assert!(Arc::ptr_eq(&schema(&object), &object));
         assert_eq!(input(&object, json!({ "input": 1 })), Some(json!({ "input": 1 })));
+    }
+
+    #[test]
+    fn what_a_schema_names_is_completed() {
+        let schema = json!({ "properties": { "unit": { "enum": ["kg", "km", "m", 1] }, "n": {} } });
+        assert_eq!(completions(&schema, "unit", "k"), ["kg", "km"]);
+        assert!(completions(&schema, "n", "").is_empty() && completions(&schema, "none", "").is_empty());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 mod app;
 pub(crate) mod arguments;
-mod host;
+pub(crate) mod content;
+mod exposed;
+pub(crate) mod host;
+mod offered;
 pub(crate) mod refusal;
 mod worker;
 

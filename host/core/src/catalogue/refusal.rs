@@ -2,6 +2,7 @@
 
 use nexus_definitions::Violation;
 use nexus_model::CatalogueError;
+use serde_json::Value;
 
 use crate::{CallErrorKind, MemoryError, ToolErrorKind};
 
@@ -32,9 +33,14 @@ pub(crate) fn of_tool(kind: &ToolErrorKind) -> Told {
             let hint = nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
             Err(CatalogueError::Unknown(format!("{kind}{hint}")))
         }
-        ToolErrorKind::Failed(said) => Ok(said.as_str().map_or_else(|| said.to_string(), ToOwned::to_owned)),
+        ToolErrorKind::Failed(error) => Ok(said(error)),
         kind => Ok(format!("{}: {kind}", kind.code())),
     }
+}
+
+/// A tool's own error.
+pub(crate) fn said(error: &Value) -> String {
+    error.as_str().map_or_else(|| error.to_string(), ToOwned::to_owned)
 }
 
 pub(crate) fn of_memory(error: &MemoryError) -> CatalogueError {

@@ -3,7 +3,6 @@
 //! `nexus/execution`; it need not while the program has exactly one.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -11,8 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_model::{
-    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool, ExecutionId,
-    Message, ToolAnswered, ToolCatalogue,
+    AppName, CatalogueCall, CatalogueError, CatalogueInfo, CatalogueTool, ExecutionId, ToolAnswered, ToolCatalogue,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -144,7 +142,8 @@ impl WorkerCatalogue {
             None => match self.desk.only() {
                 Some(id) => id,
                 None => {
-                    let why = format!("invalid_arguments: `_meta` does not say in `{EXECUTION}` for which execution it is");
+                    let why =
+                        format!("invalid_arguments: `_meta` does not say in `{EXECUTION}` for which execution it is");
                     return Ok(ToolAnswered::Refused(why));
                 }
             },
@@ -241,22 +240,6 @@ impl ToolCatalogue for WorkerCatalogue {
             FINISH => self.finish(call.arguments),
             _ => self.use_tool(call).await,
         }
-    }
-
-    fn prompts(&self) -> Vec<CataloguePrompt> {
-        Vec::new()
-    }
-
-    async fn prompt(&self, name: &str, _: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
-        Err(CatalogueError::Unknown(format!("there is no prompt `{}`", short(name))))
-    }
-
-    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
-        Ok(Vec::new())
-    }
-
-    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
-        Err(CatalogueError::Unknown(format!("there is no resource `{}`", short(uri))))
     }
 }
 

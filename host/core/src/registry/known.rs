@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use nexus_model::{GrantNeed, LeftOut, PluginFacts, ToolSignature};
+use nexus_model::{GrantNeed, LeftOut, Offers, PluginFacts, ToolSignature};
 use serde_json::Value;
 
 /// The facts of a component. A thousand plugins cost some kilobytes each this way, and ten times as much with their
@@ -18,6 +18,7 @@ pub(crate) struct Known {
     imports: Box<[String]>,
     needs: Box<[GrantNeed]>,
     wit: Box<str>,
+    offers: Offers,
 }
 
 #[derive(Debug)]
@@ -26,6 +27,7 @@ struct KnownTool {
     description: Option<Box<str>>,
     input: Box<str>,
     output: Option<Box<str>>,
+    content: bool,
 }
 
 impl Known {
@@ -37,6 +39,7 @@ impl Known {
             imports: facts.imports.as_slice().into(),
             needs: facts.grants.as_slice().into(),
             wit: facts.wit.as_str().into(),
+            offers: facts.offers,
         }
     }
 
@@ -49,6 +52,7 @@ impl Known {
             imports: self.imports.to_vec(),
             grants: self.needs.to_vec(),
             wit: self.wit.to_string(),
+            offers: self.offers,
         }
     }
 
@@ -60,6 +64,11 @@ impl Known {
     /// Its world as WIT.
     pub(crate) fn wit(&self) -> &str {
         &self.wit
+    }
+
+    /// What it offers to MCP clients beside tools.
+    pub(crate) fn offers(&self) -> Offers {
+        self.offers
     }
 
     /// The names of its tools.
@@ -85,6 +94,7 @@ impl KnownTool {
             description: tool.description.as_deref().map(Into::into),
             input: tool.input.to_string().into(),
             output: tool.output.as_ref().map(|output| output.to_string().into()),
+            content: tool.content,
         }
     }
 
@@ -96,6 +106,7 @@ impl KnownTool {
             description: self.description.as_deref().map(str::to_owned),
             input: value(&self.input),
             output: self.output.as_deref().map(value),
+            content: self.content,
         }
     }
 }
@@ -135,6 +146,7 @@ mod tests {
             description: Some("What it costs.".to_owned()),
             input: Arc::new(json!({ "type": "object", "required": ["sku"] })),
             output: None,
+            content: true,
         };
         let facts = PluginFacts {
             digest: "ab".repeat(32),
@@ -143,6 +155,7 @@ mod tests {
             imports: vec!["wasi:logging/logging".to_owned()],
             grants: vec![GrantNeed { import: "wasi:logging/logging".to_owned(), yaml: "logging: true".to_owned() }],
             wit: "world root {}".to_owned(),
+            offers: Offers { resources: true, prompts: false },
         };
         let known = KnownFacts::default();
         let kept = known.keep(&facts);

@@ -87,6 +87,7 @@ impl ApplicationRegistry {
         // A tool of a plugin that could not be looked at may well be there.
         if plugins.len() == app.plugins.len() {
             findings.extend(unknown_tools(&plugins));
+            findings.extend(unknown_exposed(app, &plugins));
         }
         if findings.is_empty() {
             return (plugins, Vec::new());
@@ -169,6 +170,18 @@ fn missing_grants(plugin: &Plugin, known: &Known) -> Option<Finding> {
     let expected = format!("these lines below its `grants`, or fewer imports:\n  {}", lines.join("\n  "));
     let at = format!("/spec/plugins/{}/grants", plugin.name);
     Some(Finding { expected, ..Finding::new(at, FaultCode::MissingGrant, message) })
+}
+
+/// Names that stand for tools that there are not.
+fn unknown_exposed(app: &App, plugins: &Plugins) -> Vec<Finding> {
+    let tools: Vec<String> = plugins.values().flat_map(|entry| entry.tool_names()).collect();
+    let unknown = app.expose.iter().filter(|(_, tool)| !tools.contains(tool));
+    let findings = unknown.map(|(name, tool)| {
+        let message = format!("no plugin of the application has a tool `{tool}`");
+        let nearest = nearest(tool, tools.iter().map(String::as_str));
+        Finding { nearest, ..Finding::new(format!("/spec/expose/{name}"), FaultCode::UnknownTool, message) }
+    });
+    findings.collect()
 }
 
 /// Grants of tools that there are not.

@@ -14,7 +14,12 @@ pub(crate) struct InFlight(Mutex<HashMap<ExecutionId, (AppName, CancellationToke
 
 impl InFlight {
     /// What becomes of the work; `None` if it was cancelled.
-    pub(crate) async fn cancellable<T>(&self, id: ExecutionId, app: &AppName, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn cancellable<T>(
+        &self,
+        id: ExecutionId,
+        app: &AppName,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         let token = CancellationToken::new();
         self.entries().insert(id, (app.clone(), token.clone()));
         let _entry = Entry { all: self, id };

@@ -33,8 +33,8 @@ use crate::{
     executions::Executions,
     rates::{RateExceeded, RateState},
     registry::{Application, ApplicationRegistry, Definition, OperationEntry},
-    traces::TraceBook,
     sandboxes::Sandboxes,
+    traces::TraceBook,
     work::{Work, WorkError},
 };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use nexus_mcp::{
+use nexus_mcp::hub::{
     Connect, Grant, HttpAuth, LaunchError, Launched, Launcher, OAuthSpec, Process, ProcessLauncher, Registration,
     SecretSource, ServerSpec, TokenStore,
 };

@@ -12,16 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexus_mcp::{HubCall, HubError, HubTool, McpHub, ServerTools, ToolChange};
+use nexus_mcp::hub::{HubCall, HubError, HubTool, McpHub, ServerTools, ToolChange};
 use nexus_model::{
-    App, AppName, CatalogueError, CatalogueTool, McpServer, PluginName, Share, ToolAnswered, canonical_json, sha256_hex,
+    AppName, CatalogueError, CatalogueTool, McpServer, PluginName, Share, ToolAnswered, canonical_json, sha256_hex,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
     Core,
     registry::Application,
-    sandboxes::Sandboxes,
     tools::{MAX_RESULT_BYTES, ToolScope},
 };
 
@@ -83,7 +82,9 @@ impl Servers {
                 }
                 match self.connecting.spec(&key, &application.app, server) {
                     Ok(spec) => self.hub.serve(spec),
-                    Err(why) => tracing::error!(app = %name, server = %server.name, why, "an MCP server cannot be used"),
+                    Err(why) => {
+                        tracing::error!(app = %name, server = %server.name, why, "an MCP server cannot be used")
+                    }
                 }
                 known.insert(key, print);
             }

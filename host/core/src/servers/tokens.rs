@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use nexus_mcp::TokenStore;
+use nexus_mcp::hub::TokenStore;
 use secrecy::SecretString;
 
 use crate::vault::SecretVault;

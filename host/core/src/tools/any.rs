@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use nexus_model::{
-    AppName, CatalogueCall, CatalogueError, CatalogueTool, ExecutionId, SilentCaller, ToolAnswered, ToolCaller, ToolCatalogue,
+    AppName, CatalogueCall, CatalogueError, CatalogueTool, ExecutionId, ToolAnswered, ToolCaller, ToolCatalogue,
     ToolContent, ToolOutcome,
 };
 use serde_json::Value;
@@ -12,7 +12,11 @@ use super::{MAX_DEPTH, MAX_RESULT_BYTES, Running, find, matches, once, size};
 use crate::{
     Core, HostCatalogue, Principal,
     audit_log::Denial,
-    catalogue::{arguments, refusal},
+    catalogue::{
+        arguments, content,
+        host::{described, found},
+        refusal,
+    },
     registry::Application,
     router::Call,
 };
@@ -37,8 +41,8 @@ pub(crate) struct ToolScope {
 impl ToolScope {
     /// What a plugin's call goes on with.
     pub(super) fn of(running: Running) -> Self {
-        let Running { core, application, execution, until, depth } = running;
-        Self { core, application, execution, until, depth, caller: Arc::new(SilentCaller) }
+        let Running { core, application, execution, until, depth, caller } = running;
+        Self { core, application, execution, until, depth, caller }
     }
 
     /// Calls a tool that the application allows; others are denied, and the audit log is told. With a `key`, a call that was
@@ -46,7 +50,11 @@ impl ToolScope {
     pub(crate) async fn call(&self, tool: &str, arguments: Value, key: Option<&str>) -> Answered {
         if !is_allowed(&self.application, tool) {
             let request = format!("tool {} for execution {}", super::short(tool), self.execution);
-            self.core.audit_log.deny(Denial { status: 403, key_id: Some(self.principal().key_id.to_string()), request });
+            self.core.audit_log.deny(Denial {
+                status: 403,
+                key_id: Some(self.principal().key_id.to_string()),
+                request,
+            });
             return Ok(refused("forbidden", &format!("`{}` is not in `tools.allow`", super::short(tool))));
         }
         let Some(key) = key else { return self.run(tool, arguments, None).await };
@@ -83,6 +91,7 @@ impl ToolScope {
 
     async fn dispatch(&self, tool: &str, arguments: Value, key: Option<&str>) -> Answered {
         match tool.split_once('.') {
+            Some(("core", "tools.search" | "tools.describe")) => Ok(self.look_up(&arguments)),
             Some(("core", _)) => self.call_host(tool, arguments).await,
             Some((namespace, name)) => match self.core.servers().find(&self.application, namespace) {
                 Some(server) => self.core.servers().call(self, &server, name, arguments, key).await,
@@ -103,6 +112,20 @@ impl ToolScope {
 
     fn app(&self) -> &AppName {
         &self.application.app.name
+    }
+
+    /// What an execution finds of tools is what it may use.
+    fn look_up(&self, arguments: &Value) -> ToolAnswered {
+        let text = |name: &str| arguments.get(name).and_then(Value::as_str);
+        let mut tools = allowed(&self.core, &self.application).into_iter();
+        match (text("query"), text("tool")) {
+            (Some(query), None) => ToolAnswered::Result(found(query, tools.map(|tool| (self.app().clone(), tool)))),
+            (None, Some(name)) => match tools.find(|tool| tool.name == name) {
+                Some(tool) => ToolAnswered::Result(described(&tool)),
+                None => refused("unknown_tool", "there is no such tool that may be used"),
+            },
+            _ => refused("invalid_arguments", "a search has a `query`, a description a `tool`"),
+        }
     }
 
     async fn call_host(&self, tool: &str, mut arguments: Value) -> Answered {
@@ -128,23 +151,24 @@ impl ToolScope {
             execution: self.execution,
             until: self.until,
             depth: self.depth,
+            caller: Arc::clone(&self.caller),
         };
-        let outcome = match found {
-            Ok((entry, signature)) => self.core.tools.run(running, &entry, &signature.name, arguments).await,
-            Err(kind) => Err(kind),
+        let (entry, signature) = match found {
+            Ok(found) => found,
+            Err(kind) => return refusal::of_tool(&kind).map(ToolAnswered::Refused),
         };
-        match outcome {
+        match self.core.tools.run(running, &entry, &signature.name, arguments).await {
+            Ok(ToolOutcome::Value(value)) if signature.content => content::answered(value),
             Ok(ToolOutcome::Value(value)) => Ok(ToolAnswered::Result(value)),
-            Ok(ToolOutcome::Error(error)) => {
-                Ok(ToolAnswered::Refused(error.as_str().map_or_else(|| error.to_string(), ToOwned::to_owned)))
-            }
+            Ok(ToolOutcome::Error(error)) => Ok(ToolAnswered::Refused(refusal::said(&error))),
             Err(kind) => refusal::of_tool(&kind).map(ToolAnswered::Refused),
         }
     }
 
     async fn call_operation(&self, name: &str, arguments: Value) -> Answered {
         let entry = name.parse().ok().and_then(|name| self.application.operations.get(&name));
-        let entry = entry.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", super::short(name))))?;
+        let entry =
+            entry.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", super::short(name))))?;
         let Some(input) = arguments::input(&entry.operation.input, arguments) else {
             return Ok(refused("invalid_input", "the argument `input` is missing"));
         };
@@ -180,7 +204,11 @@ pub(crate) fn allowed(core: &Core, application: &Arc<Application>) -> Vec<Catalo
             read_only: false,
         })
     });
-    let all = host.chain(operations).chain(plugins).chain(core.servers().tools(application)).filter(|tool| is_allowed(application, &tool.name));
+    let all = host
+        .chain(operations)
+        .chain(plugins)
+        .chain(core.servers().tools(application))
+        .filter(|tool| is_allowed(application, &tool.name));
     let mut tools: Vec<_> = all.collect();
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     tools

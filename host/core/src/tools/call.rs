@@ -55,6 +55,8 @@ pub struct ToolAnswer {
     pub execution: ExecutionId,
     /// The result as JSON text; `null` where the tool returns nothing.
     pub output: String,
+    /// Whether the result is content in the words of MCP: a `list<content>` of `nexus:mcp/types`.
+    pub content: bool,
     /// From the call's arrival to its answer.
     pub duration: Duration,
 }

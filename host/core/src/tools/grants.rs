@@ -10,6 +10,7 @@ pub(crate) fn granted(grants: &Grants, import: &str) -> bool {
         "nexus:host/tools" => !grants.tools.is_empty(),
         "nexus:host/events" => !grants.events.is_empty(),
         "nexus:host/llm" => !grants.models.is_empty(),
+        "nexus:mcp/client" => grants.caller,
         _ => match interface.split_once('/').map_or(interface, |(package, _)| package) {
             "wasi:http" => !grants.http.is_empty(),
             "wasi:config" => grants.config.is_some(),
@@ -41,8 +42,12 @@ pub fn widened(old: &Grants, new: &Grants) -> Vec<String> {
     };
     more.extend(access("state", old.state, new.state));
     more.extend(access("folder", old.folder, new.folder));
-    let flags =
-        [("logging", old.logging, new.logging), ("clocks", old.clocks, new.clocks), ("random", old.random, new.random)];
+    let flags = [
+        ("logging", old.logging, new.logging),
+        ("clocks", old.clocks, new.clocks),
+        ("random", old.random, new.random),
+        ("caller", old.caller, new.caller),
+    ];
     more.extend(flags.iter().filter(|(_, old, new)| *new && !old).map(|(name, ..)| format!("{name}: true")));
     for (name, old, new) in
         [("tools", &old.tools, &new.tools), ("events", &old.events, &new.events), ("models", &old.models, &new.models)]
@@ -75,7 +80,7 @@ mod tests {
     fn each_interface_has_its_grant_and_others_have_none() {
         let all = grants(json!({
             "http": ["https://a.example"], "config": {}, "state": "read", "logging": true, "tools": ["a.b"],
-            "events": ["x"], "models": ["small"],
+            "events": ["x"], "models": ["small"], "caller": true,
         }));
         for import in [
             "wasi:http/outgoing-handler@0.2.6",
@@ -87,6 +92,7 @@ mod tests {
             "nexus:host/tools@1.0.0",
             "nexus:host/events",
             "nexus:host/llm@1.2.3",
+            "nexus:mcp/client@0.1.0",
         ] {
             assert!(granted(&all, import) && !granted(&Grants::default(), import), "{import}");
         }

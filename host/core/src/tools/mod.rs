@@ -1,5 +1,6 @@
 //! The tools of applications: the exported functions of their plugins, `{plugin}.{tool}`.
 
+mod announced;
 mod any;
 mod call;
 mod grants;
@@ -9,13 +10,13 @@ mod services;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use nexus_definitions::nearest;
-use nexus_model::{AppName, ExecutionId, RuntimeStore, SPANS, ToolFault, ToolOutcome, ToolSignature};
+use nexus_model::{AppName, ExecutionId, RuntimeStore, SPANS, ToolCaller, ToolFault, ToolOutcome, ToolSignature};
 use nexus_signals::MetricCollector;
 use serde_json::Value;
 use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
-use self::services::CallServices;
+use self::{announced::Announced, services::CallServices};
 use crate::{
     Core,
     budget::Budgets,
@@ -24,11 +25,11 @@ use crate::{
     router::{CallErrorKind, callable, read},
 };
 
+pub(crate) use any::{ToolScope, allowed};
 use call::FAILED;
 pub use call::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolView};
 pub use grants::widened;
 pub(crate) use grants::{granted, matches};
-pub(crate) use any::{ToolScope, allowed};
 pub(crate) use services::{GUEST, MAX_PROMPT_BYTES, below, short, text_schema};
 
 /// The largest result of a tool, in bytes of JSON.
@@ -51,6 +52,7 @@ pub(crate) struct ToolParts {
 /// Lists, describes and calls tools.
 pub struct ToolManager {
     parts: ToolParts,
+    announced: Announced,
 }
 
 /// A call on its way, and the calls that it makes itself.
@@ -63,11 +65,26 @@ struct Running {
     until: Instant,
     /// How many tools have called each other so far.
     depth: usize,
+    /// Who called the outermost; nobody for the others.
+    caller: Arc<dyn ToolCaller>,
+}
+
+impl Running {
+    fn new(core: &Core, application: &Arc<Application>, started: Instant, caller: Arc<dyn ToolCaller>) -> Self {
+        let until = started + application.app.limits.timeout;
+        let execution = ExecutionId(Uuid::now_v7());
+        Self { core: core.clone(), application: Arc::clone(application), execution, until, depth: 1, caller }
+    }
 }
 
 impl ToolManager {
     pub(crate) fn new(parts: ToolParts) -> Self {
-        Self { parts }
+        Self { parts, announced: Announced::new() }
+    }
+
+    /// What plugins tell of themselves.
+    pub(crate) fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     /// The tools of an application, by name; `None` if there is no such application, or nothing of it serves.
@@ -87,28 +104,46 @@ impl ToolManager {
         Ok(ToolView::new(&entry.plugin.name, signature))
     }
 
-    /// Calls a tool within the application's time limit, in its share of concurrency.
-    pub(crate) async fn call(self: &Arc<Self>, core: &Core, call: ToolCall<'_>) -> Result<ToolAnswer, ToolError> {
+    /// Calls a tool within the application's time limit, in its share of concurrency, for a caller that the tool may speak with
+    /// if its plugin is granted that.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        core: &Core,
+        call: ToolCall<'_>,
+        caller: Arc<dyn ToolCaller>,
+    ) -> Result<ToolAnswer, ToolError> {
         let started = Instant::now();
         let application = callable(&self.parts.registry, call.app).map_err(ToolErrorKind::from)?;
         let (entry, tool) = find(&application, call.tool)?;
-        let Ok(_permit) = application.permits.try_acquire() else {
-            let retry_after = std::time::Duration::from_secs(1);
-            return Err(ToolErrorKind::from(CallErrorKind::Busy { retry_after }).into());
-        };
+        let _permit = application.permits.try_acquire().map_err(|_| busy())?;
         let (_, arguments) = read(call.body).map_err(ToolErrorKind::from)?;
-        let execution = ExecutionId(Uuid::now_v7());
-        let until = started + application.app.limits.timeout;
-        let running = Running { core: core.clone(), application: Arc::clone(&application), execution, until, depth: 1 };
+        let running = Running::new(core, &application, started, caller);
+        let execution = running.execution;
         let outcome = self.run(running, &entry, &tool.name, &arguments).await;
         match outcome {
             Ok(ToolOutcome::Value(value)) => {
                 let output = value.to_string();
-                Ok(ToolAnswer { execution, output, duration: started.elapsed() })
+                Ok(ToolAnswer { execution, output, content: tool.content, duration: started.elapsed() })
             }
             Ok(ToolOutcome::Error(error)) => Err(ToolErrorKind::Failed(error).of(execution)),
             Err(kind) => Err(kind.of(execution)),
         }
+    }
+
+    /// Calls a function that a plugin offers to MCP clients beside its tools, within the same bounds.
+    pub(crate) async fn offered(
+        self: &Arc<Self>,
+        core: &Core,
+        app: &str,
+        entry: &Arc<PluginEntry>,
+        function: &str,
+        arguments: Value,
+        caller: &Arc<dyn ToolCaller>,
+    ) -> Result<ToolOutcome, ToolErrorKind> {
+        let application = callable(&self.parts.registry, app)?;
+        let _permit = application.permits.try_acquire().map_err(|_| busy())?;
+        let running = Running::new(core, &application, Instant::now(), Arc::clone(caller));
+        self.run(running, entry, function, &arguments).await
     }
 
     /// Runs a tool in a span of its own.
@@ -121,11 +156,8 @@ impl ToolManager {
     ) -> Result<ToolOutcome, ToolErrorKind> {
         let span = span(&running, entry, tool);
         let begun = Instant::now();
-        let metrics = self
-            .parts
-            .metrics
-            .host()
-            .tool(running.application.app.name.as_str(), &format!("{}.{tool}", entry.plugin.name));
+        let metrics = self.parts.metrics.host();
+        let metrics = metrics.tool(running.application.app.name.as_str(), &full_name(entry, tool));
         let outcome = self.run_linked(running, entry, tool, arguments).instrument(span.clone()).await;
         let error = match &outcome {
             Ok(ToolOutcome::Value(_)) => None,
@@ -177,6 +209,19 @@ fn find(application: &Application, name: &str) -> Result<(Arc<PluginEntry>, Tool
     found.ok_or_else(|| unknown_tool(application, name))
 }
 
+fn busy() -> ToolErrorKind {
+    CallErrorKind::Busy { retry_after: std::time::Duration::from_secs(1) }.into()
+}
+
+/// What a function is called in what is said of it; one that is no tool by its interface without package and version.
+fn full_name(entry: &PluginEntry, tool: &str) -> String {
+    let plain = tool.split_once('#').map(|(interface, function)| {
+        let interface = interface.split_once('@').map_or(interface, |(name, _)| name);
+        format!("{}.{function}", interface.rsplit_once('/').map_or(interface, |(_, name)| name))
+    });
+    format!("{}.{}", entry.plugin.name, plain.as_deref().unwrap_or(tool))
+}
+
 fn unknown_tool(application: &Application, name: &str) -> ToolErrorKind {
     let names: Vec<String> = application.plugins.values().flat_map(|entry| entry.tool_names()).collect();
     ToolErrorKind::UnknownTool {
@@ -212,7 +257,7 @@ fn span(running: &Running, entry: &PluginEntry, tool: &str) -> tracing::Span {
         target: SPANS,
         "tool",
         "nexus.app" = running.application.app.name.as_str(),
-        "nexus.tool" = format_args!("{}.{tool}", entry.plugin.name),
+        "nexus.tool" = full_name(entry, tool).as_str(),
         "nexus.execution" = %running.execution,
         "error.type" = Empty,
         "otel.status_code" = Empty,

@@ -59,12 +59,19 @@ where
     let begun = Known { hash: hash.clone(), until: now + left, answer: None };
     let mut before = None;
     for _ in 0..2 {
-        if core.runtime().compare_and_set(&place, before.as_deref(), text(&begun), Some(KEPT)).await.map_err(of_store)? {
+        if core
+            .runtime()
+            .compare_and_set(&place, before.as_deref(), text(&begun), Some(KEPT))
+            .await
+            .map_err(of_store)?
+        {
             let answered = make().await;
             return keep(core, place, begun, answered).await;
         }
         before = core.runtime().get(&place).await.map_err(of_store)?;
-        let Some(known) = before.as_deref().and_then(|known| serde_json::from_slice::<Known>(known).ok()) else { continue };
+        let Some(known) = before.as_deref().and_then(|known| serde_json::from_slice::<Known>(known).ok()) else {
+            continue;
+        };
         if known.hash != hash {
             return Ok(refused("idempotency_key_reused", "the key was used for another call"));
         }

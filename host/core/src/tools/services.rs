@@ -4,8 +4,9 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use nexus_model::{
-    Access, AppName, CatalogueError, Durability, ExecutionId, GenerateRequest, GuestLevel, GuestServices, Key, KeyPage, Message,
-    ModelParameters, Role, SecretName, ServiceError, StoreError, ToolAnswered, ToolContent, ToolOutcome, Write,
+    Access, AppName, CatalogueError, Durability, ExecutionId, GenerateRequest, GuestLevel, GuestServices, Key, KeyPage,
+    Message, ModelParameters, Role, SecretName, ServiceError, SilentCaller, StoreError, ToolAnswered, ToolCaller,
+    ToolContent, ToolOutcome, Write,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -183,7 +184,9 @@ impl GuestServices for CallServices {
         if self.running.depth >= MAX_DEPTH {
             return Err(ServiceError::Limit(format!("tools have called each other {MAX_DEPTH} deep")));
         }
-        let running = Running { depth: self.running.depth + 1, ..self.running.clone() };
+        // Whoever called the outermost tool knows nothing of this one.
+        let caller: Arc<dyn ToolCaller> = Arc::new(SilentCaller);
+        let running = Running { depth: self.running.depth + 1, caller, ..self.running.clone() };
         if let Ok((entry, signature)) = find(&self.running.application, tool) {
             return match self.manager.run(running, &entry, &signature.name, &arguments).await.map_err(of_tool)? {
                 ToolOutcome::Value(value) => Ok(Ok(value)),
@@ -232,6 +235,14 @@ impl GuestServices for CallServices {
         let generation = self.manager.parts.budgets.generate(payer, &request, None).await.map_err(of_model)?;
         let text = generation.value.get("text").and_then(Value::as_str).map(str::to_owned);
         text.ok_or_else(|| ServiceError::Failed("the model gave no text".to_owned()))
+    }
+
+    fn caller(&self) -> Arc<dyn ToolCaller> {
+        Arc::clone(&self.running.caller)
+    }
+
+    fn announce(&self) {
+        self.manager.announced.announce(self.app());
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_model::{
-    ComponentFault, GrantNeed, Grants, GuestLevel, GuestServices, LinkedPlugin, LoadError, PluginFacts, PluginHost,
-    ServiceError, ToolFault, ToolOutcome, ToolSignature, sha256_hex,
+    ComponentFault, GrantNeed, Grants, GuestLevel, GuestServices, LinkedPlugin, LoadError, Offers, PluginFacts,
+    PluginHost, ServiceError, ToolFault, ToolOutcome, ToolSignature, sha256_hex,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -56,6 +56,7 @@ impl PluginHost for PluginTwins {
             description: None,
             input: Arc::new(json!({ "type": "object" })),
             output: Some(Arc::new(json!({}))),
+            content: false,
         });
         let grants: Vec<GrantNeed> = serde_json::from_value(said["needs"].clone()).unwrap();
         Ok(Arc::new(PluginFacts {
@@ -65,6 +66,7 @@ impl PluginHost for PluginTwins {
             imports: grants.iter().map(|need| need.import.clone()).collect(),
             grants,
             wit: format!("world {}", said["version"]),
+            offers: Offers::default(),
         }))
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::yaml_scalar;
 
 /// In what order fields of a plugin are written; others come behind, by name.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "component",
     "digest",
     "source",
@@ -20,6 +20,7 @@ const ORDER: [&str; 14] = [
     "tools",
     "events",
     "models",
+    "caller",
 ];
 
 /// A key and its value as lines that begin with `indent` spaces: mappings as blocks, all else on one line.

@@ -67,9 +67,12 @@ fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
         CallErrorKind::ComponentRefused { reason } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The component did not answer this input", reason)
         }
-        CallErrorKind::Cancelled => {
-            Problem::new(StatusCode::CONFLICT, code, "The execution was cancelled", "somebody cancelled it while it ran")
-        }
+        CallErrorKind::Cancelled => Problem::new(
+            StatusCode::CONFLICT,
+            code,
+            "The execution was cancelled",
+            "somebody cancelled it while it ran",
+        ),
         CallErrorKind::Work(error) => work_problem(&error, code),
         CallErrorKind::Render(reason) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, "The prompt could not be rendered", reason).hint(

@@ -10,6 +10,7 @@ mod host;
 mod http;
 mod keyvalue;
 mod logging;
+mod mcp;
 mod random;
 mod state;
 
@@ -30,7 +31,7 @@ struct Capability {
     add_to_linker: fn(&mut Linker<GuestState>) -> wasmtime::Result<()>,
 }
 
-const ALL: [&Capability; 10] = [
+const ALL: [&Capability; 11] = [
     &http::CAPABILITY,
     &config::CAPABILITY,
     &keyvalue::CAPABILITY,
@@ -41,6 +42,7 @@ const ALL: [&Capability; 10] = [
     &host::TOOLS,
     &host::EVENTS,
     &host::LLM,
+    &mcp::CAPABILITY,
 ];
 
 impl Capability {
@@ -65,7 +67,7 @@ pub(crate) fn link(engine: &Engine, grants: &Grants) -> wasmtime::Result<Linker<
 
 /// The least grants without which a component with these imports cannot be linked; or the imports that no grant is for.
 pub(crate) fn needs<'a>(imports: impl Iterator<Item = &'a str>) -> Result<Vec<GrantNeed>, Vec<String>> {
-    let foreign: Vec<_> = imports.filter(|import| !wasi::is_inert(import)).collect();
+    let foreign: Vec<_> = imports.filter(|import| !is_inert(import)).collect();
     let unknown: Vec<_> = foreign.iter().filter(|import| !ALL.iter().any(|it| it.serves(import))).collect();
     if unknown.is_empty() {
         Ok(ALL.iter().flat_map(|capability| needs_of(capability, &foreign)).collect())
@@ -77,11 +79,16 @@ pub(crate) fn needs<'a>(imports: impl Iterator<Item = &'a str>) -> Result<Vec<Gr
 /// What of the imports is not granted, and the grants for it; all at once. An import that no grant is for is not among
 /// them.
 pub(crate) fn missing<'a>(imports: impl Iterator<Item = &'a str>, grants: &Grants) -> Vec<GrantNeed> {
-    let foreign: Vec<_> = imports.filter(|import| !wasi::is_inert(import)).collect();
+    let foreign: Vec<_> = imports.filter(|import| !is_inert(import)).collect();
     ALL.iter()
         .filter(|capability| !(capability.granted)(grants))
         .flat_map(|capability| needs_of(capability, &foreign))
         .collect()
+}
+
+/// Whether an import opens nothing: inert WASI, and types.
+fn is_inert(import: &str) -> bool {
+    wasi::is_inert(import) || import == mcp::TYPES
 }
 
 fn needs_of(capability: &Capability, imports: &[&str]) -> Vec<GrantNeed> {
@@ -106,7 +113,7 @@ mod tests {
 
     #[test]
     fn inert_wasi_needs_no_grant() {
-        let imports = ["wasi:cli/environment@0.2.6", "wasi:clocks/wall-clock@0.2.0", "wasi:filesystem/types@0.2.3"];
+        let imports = ["wasi:cli/environment@0.2.6", "wasi:clocks/wall-clock@0.2.0", "nexus:mcp/types@0.1.0"];
         assert_eq!(needs(imports.into_iter()), Ok(Vec::new()));
     }
 

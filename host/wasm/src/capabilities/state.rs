@@ -15,7 +15,7 @@ use super::{
     http::{self, AllowedOrigin, Outgoing},
     keyvalue::Held,
     logging::LinesLeft,
-    random,
+    mcp, random,
 };
 
 /// What a plugin is granted, read once for all its calls.
@@ -57,6 +57,7 @@ pub(crate) struct PluginState {
     /// `None` where the call is not that of a plugin.
     services: Option<Arc<dyn GuestServices>>,
     pub(super) lines_left: LinesLeft,
+    pub(super) mcp_left: mcp::Left,
     pub(super) held: Held,
     /// Made on first use.
     http: Option<Outgoing>,
@@ -70,6 +71,7 @@ impl PluginState {
             services,
             http: None,
             lines_left: LinesLeft::default(),
+            mcp_left: mcp::Left::default(),
             held: Held::default(),
             room: Room::default(),
         }

@@ -1,5 +1,6 @@
 //! The exported functions of a component as tools: what they are called, their schemas, and calls with JSON.
 
+mod content;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod read;
@@ -12,7 +13,7 @@ mod properties;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use nexus_model::{LeftOut, LoadError, ToolFault, ToolOutcome, ToolSignature};
+use nexus_model::{LeftOut, LoadError, Offers, ToolFault, ToolOutcome, ToolSignature};
 use serde_json::Value;
 use wasmtime::{
     Engine,
@@ -65,18 +66,21 @@ impl Tool {
     }
 }
 
-/// All tools of a component.
+/// All tools of a component, and the functions that it offers to MCP clients beside them.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
     by_name: BTreeMap<String, Tool>,
+    offers: Offers,
+    /// Whether it knows the types of `nexus:mcp`.
+    speaks_mcp: bool,
     left_out: Vec<LeftOut>,
 }
 
 impl Tools {
     /// Finds the tools of a component. It is refused when it has none, with the reason for each function.
     pub(crate) fn of(engine: &Engine, component: &Component) -> Result<Self, LoadError> {
-        let mut tools = Self::default();
         let ty = component.component_type();
+        let mut tools = Self { speaks_mcp: content::is_known(engine, &ty), ..Self::default() };
         for (name, export) in ty.exports(engine) {
             match export.ty {
                 ComponentItem::ComponentFunc(function) => tools.add(component, None, name, &function)?,
@@ -102,6 +106,11 @@ impl Tools {
         self.by_name.get(name)
     }
 
+    /// What it offers to MCP clients beside tools.
+    pub(crate) fn offers(&self) -> Offers {
+        self.offers
+    }
+
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         self.left_out.clone()
     }
@@ -113,8 +122,10 @@ impl Tools {
             description: docs.function(tool.interface.as_deref(), &tool.function).map(ToOwned::to_owned),
             input: Arc::new(schema::arguments(&tool.shape)),
             output: schema::answer(&tool.shape).map(Arc::new),
+            content: self.speaks_mcp && tool.shape.result.as_ref().is_some_and(content::is_answer),
         };
-        self.by_name.iter().map(signature).collect()
+        let tools = self.by_name.iter().filter(|(_, tool)| !tool.interface.as_deref().is_some_and(is_offer));
+        tools.map(signature).collect()
     }
 
     fn add(
@@ -134,6 +145,8 @@ impl Tools {
                 return Err(LoadError::NoTools(format!("it exports more than {MAX_TOOLS} functions")));
             }
             Ok(tool) => {
+                self.offers.resources |= interface == Some(Offers::RESOURCES);
+                self.offers.prompts |= interface == Some(Offers::PROMPTS);
                 if self.by_name.insert(name.clone(), tool).is_some() {
                     return Err(LoadError::NoTools(format!(
                         "two of its functions would be the tool `{name}`: export only one of the interfaces of this name"
@@ -178,16 +191,21 @@ fn tool(component: &Component, interface: Option<&str>, function: &str, ty: &Com
     Ok(Tool { index, interface: interface.map(ToOwned::to_owned), function: function.to_owned(), shape })
 }
 
-/// `function`, or `interface.function` without package and version.
+/// `function`, or `interface.function` without package and version; where it is no tool, `interface#function` with both.
 fn tool_name(interface: Option<&str>, function: &str) -> String {
     match interface {
         None => function.to_owned(),
+        Some(interface) if is_offer(interface) => format!("{interface}#{function}"),
         Some(interface) => {
             let plain = interface.split_once('@').map_or(interface, |(name, _)| name);
             let plain = plain.rsplit_once('/').map_or(plain, |(_, name)| name);
             format!("{plain}.{function}")
         }
     }
+}
+
+fn is_offer(interface: &str) -> bool {
+    [Offers::RESOURCES, Offers::PROMPTS].contains(&interface)
 }
 
 fn is_command(export: &str) -> bool {

@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
-use nexus_model::{AppName, ExecutionId, GuestLevel, GuestServices, KeyPage, SecretName, ServiceError};
+use nexus_model::{
+    AppName, ExecutionId, GuestLevel, GuestServices, KeyPage, SecretName, ServiceError, SilentCaller, ToolCaller,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -142,4 +144,10 @@ impl GuestServices for Desk {
             _ => Ok(format!("{model} {system:?} {prompt}")),
         }
     }
+
+    fn caller(&self) -> Arc<dyn ToolCaller> {
+        Arc::new(SilentCaller)
+    }
+
+    fn announce(&self) {}
 }

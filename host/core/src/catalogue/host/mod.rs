@@ -13,20 +13,19 @@ mod outside;
 mod state;
 mod tool;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use nexus_model::{
-    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CataloguePrompt, CatalogueResource, CatalogueTool,
-    Message, ToolAnswered, ToolCatalogue,
+    AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CatalogueTool, ToolAnswered, ToolCatalogue,
 };
-use serde_json::Value;
 
+pub(crate) use self::operations::{described, found};
+pub(super) use self::tool::schema_of;
 use self::{
     outcome::{Outcome, Refusal},
     tool::{HostTool, all},
 };
-pub(super) use self::tool::schema_of;
 use crate::{Core, Principal, Scope, Target, registry::Application, tools::short};
 
 const INSTRUCTIONS: &str = "The tools of a Nexus host. Applications are folders of definitions; their operations take JSON \
@@ -117,22 +116,6 @@ impl ToolCatalogue for HostCatalogue {
             Err(Refusal::Said(why)) => Ok(ToolAnswered::Refused(why)),
             Err(Refusal::Broken(error)) => Err(error),
         }
-    }
-
-    fn prompts(&self) -> Vec<CataloguePrompt> {
-        Vec::new()
-    }
-
-    async fn prompt(&self, name: &str, _: BTreeMap<String, Value>) -> Result<Vec<Message>, CatalogueError> {
-        Err(CatalogueError::Unknown(format!("the host has no prompt `{}`: look at `/mcp/{{app}}`", short(name))))
-    }
-
-    async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
-        Ok(Vec::new())
-    }
-
-    async fn read(&self, uri: &str) -> Result<(String, String), CatalogueError> {
-        Err(CatalogueError::Unknown(format!("the host has no resource `{}`: look at `/mcp/{{app}}`", short(uri))))
     }
 }
 

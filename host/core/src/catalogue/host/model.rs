@@ -83,8 +83,11 @@ impl Arguments for Generate {
             let form = "Answer with a JSON object that has the one field \"text\": your answer, as text.";
             messages.insert(0, Message { role: Role::System, content: form.to_owned() });
         }
-        let parameters =
-            ModelParameters { temperature: self.temperature, max_tokens: self.max_tokens, ..ModelParameters::default() };
+        let parameters = ModelParameters {
+            temperature: self.temperature,
+            max_tokens: self.max_tokens,
+            ..ModelParameters::default()
+        };
         let app = &application.app;
         let request = GenerateRequest {
             model: self.model,

@@ -44,15 +44,16 @@ pub(super) fn call(
     given: &Map<String, Value>,
     body: Option<&Value>,
 ) -> Result<Described, Refusal> {
-    let (path, method, item, found) = find(document, operation)
-        .ok_or_else(|| refused(format!("the document has no operation `{operation}`")))?;
+    let (path, method, item, found) =
+        find(document, operation).ok_or_else(|| refused(format!("the document has no operation `{operation}`")))?;
     let server = [found, item, document].into_iter().find_map(|at| at.pointer("/servers/0"));
     let mut url = base(server)?;
     let mut parameters: Vec<&Value> = Vec::new();
     for list in [found, item] {
         for parameter in list.get("parameters").and_then(Value::as_array).into_iter().flatten() {
             let parameter = resolved(document, parameter)?;
-            let same = |known: &&Value| known.get("name") == parameter.get("name") && known.get("in") == parameter.get("in");
+            let same =
+                |known: &&Value| known.get("name") == parameter.get("name") && known.get("in") == parameter.get("in");
             if !parameters.iter().any(|known| same(&known)) {
                 parameters.push(parameter);
             }

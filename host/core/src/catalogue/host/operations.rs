@@ -1,6 +1,6 @@
 //! `core.operations.*` and `core.tools.*`.
 
-use nexus_model::{CatalogueTool, ToolCatalogue};
+use nexus_model::{AppName, CatalogueTool, ToolCatalogue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -91,21 +91,33 @@ impl Arguments for SearchTools {
     const VERB: fn(Target) -> Scope = Scope::Invoke;
 
     async fn run(self, host: &HostCatalogue) -> Outcome {
-        let words: Vec<String> = self.query.split_whitespace().map(str::to_lowercase).collect();
-        let fits = |tool: &CatalogueTool| {
-            let text = format!("{} {}", tool.name, tool.description.as_deref().unwrap_or_default()).to_lowercase();
-            words.iter().all(|word| text.contains(word))
-        };
         let tools = host.apps(Self::VERB).into_iter().flat_map(|app| {
             let catalogue = AppCatalogue::new(host.core.clone(), app.clone(), host.principal.clone());
             catalogue.tools().into_iter().map(move |tool| (app.clone(), tool))
         });
-        let found = tools
-            .filter(|(_, tool)| fits(tool))
-            .take(FOUND)
-            .map(|(app, tool)| json!({ "app": app.as_str(), "tool": tool.name, "description": tool.description }));
-        Ok(json!({ "tools": found.collect::<Vec<_>>() }))
+        Ok(found(&self.query, tools))
     }
+}
+
+/// The tools that have all words of the query in their names and descriptions, without their schemas.
+pub(crate) fn found(query: &str, tools: impl Iterator<Item = (AppName, CatalogueTool)>) -> Value {
+    let words: Vec<String> = query.split_whitespace().map(str::to_lowercase).collect();
+    let fits = |tool: &CatalogueTool| {
+        let text = format!("{} {}", tool.name, tool.description.as_deref().unwrap_or_default()).to_lowercase();
+        words.iter().all(|word| text.contains(word))
+    };
+    let found = tools
+        .filter(|(_, tool)| fits(tool))
+        .take(FOUND)
+        .map(|(app, tool)| json!({ "app": app.as_str(), "tool": tool.name, "description": tool.description }));
+    json!({ "tools": found.collect::<Vec<_>>() })
+}
+
+/// A tool with its schemas.
+pub(crate) fn described(tool: &CatalogueTool) -> Value {
+    json!({
+        "tool": tool.name, "description": tool.description, "input": *tool.input, "output": tool.output.as_deref(),
+    })
 }
 
 /// Shows a tool of an application with its schemas.
@@ -127,9 +139,6 @@ impl Arguments for DescribeTool {
         let catalogue = AppCatalogue::new(host.core.clone(), app, host.principal.clone());
         let found = catalogue.tools().into_iter().find(|tool| tool.name == self.tool);
         let tool = found.ok_or_else(|| Refusal::said("unknown_tool", "the application has no such tool"))?;
-        Ok(json!({
-            "tool": tool.name, "description": tool.description, "input": *tool.input,
-            "output": tool.output.as_deref(),
-        }))
+        Ok(described(&tool))
     }
 }

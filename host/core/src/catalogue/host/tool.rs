@@ -8,7 +8,9 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{HostCatalogue, Outcome, Refusal, definitions, events, executions, memory, model, notes, operations, outside, state};
+use super::{
+    HostCatalogue, Outcome, Refusal, definitions, events, executions, memory, model, notes, operations, outside, state,
+};
 use crate::{Scope, Target};
 
 /// The arguments of a tool, which are the tool: its doc comment is the description, its fields are the schema.

@@ -17,6 +17,7 @@ Grants, as `grants` in app.yaml has them; `nexus plugin grants FILE` says which 
   --grant 'tools=orders.*'               call tools of the application; may be repeated
   --grant 'events=order.*'               publish events of these types; may be repeated
   --grant models=small                   ask a model; may be repeated
+  --grant caller                         tell the MCP client that called, and ask it
 A credential that the host adds to requests is written in a file for --grants.";
 
 const ADD: &str = "\

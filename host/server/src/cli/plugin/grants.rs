@@ -41,7 +41,9 @@ fn add(grants: &mut Map<String, Value>, grant: &str) -> Result<(), Failure> {
     let (name, value) = grant.split_once('=').map_or((grant, None), |(name, value)| (name, Some(value)));
     let wrong = || Failure::usage(format!("`{grant}` is no grant"), HELP);
     match (name, value) {
-        ("logging" | "clocks" | "random", None | Some("true")) => drop(grants.insert(name.to_owned(), json!(true))),
+        ("logging" | "clocks" | "random" | "caller", None | Some("true")) => {
+            drop(grants.insert(name.to_owned(), json!(true)))
+        }
         ("state" | "folder", Some(access)) => drop(grants.insert(name.to_owned(), json!(access))),
         ("http" | "tools" | "events" | "models", Some(item)) => {
             let list = grants.entry(name).or_insert_with(|| json!([]));
