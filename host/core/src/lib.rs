@@ -52,7 +52,7 @@ pub use registry::{
 pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
 pub use scope::{Principal, Scope, ScopeError, Target};
 pub use secret::MasterKey;
-pub use servers::HostProgram;
+pub use servers::{HostProgram, Offer, ServerError, ServerStatus};
 pub use start::{Core, CoreConfig, NotReady, Parts, StartError};
 pub use tools::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolManager, ToolView, widened};
 pub use vault::{SecretInfo, SecretVault, VaultError};

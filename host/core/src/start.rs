@@ -8,7 +8,7 @@ use nexus_model::{
     AppName, ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, SilentCaller,
     StoreError, ToolCaller,
 };
-use nexus_sandbox::{Driver, PoolStatus};
+use nexus_sandbox::{Driver, Owner, PoolStatus};
 use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -290,6 +290,11 @@ impl Core {
         self.tools.call(self, call, caller).await
     }
 
+    /// This host as owner of sandboxes, for a driver. From now on other hosts on the store see that it lives.
+    pub async fn own_sandboxes(&self) -> Result<Owner, StoreError> {
+        self.sandboxes.own(&self.parts.runtime).await
+    }
+
     /// Has sandboxes started by this driver from now on. Only the first is taken.
     pub fn connect_sandboxes(&self, driver: Arc<dyn Driver>) {
         self.sandboxes.connect(driver, self);
@@ -313,6 +318,11 @@ impl Core {
     /// Outside MCP servers.
     pub(crate) fn servers(&self) -> &Servers {
         &self.servers
+    }
+
+    /// The runtime store, to be held on to.
+    pub(crate) fn store(&self) -> &Arc<dyn RuntimeStore> {
+        &self.parts.runtime
     }
 
     /// State that changes while Nexus runs.

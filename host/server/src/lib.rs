@@ -11,6 +11,7 @@ mod listener;
 mod record;
 pub mod replay;
 mod runtime_store;
+mod sandboxes;
 mod secrets;
 mod server;
 pub mod settings;
@@ -23,11 +24,12 @@ pub use http::{
     AuditRecordView, AuthorView, BudgetView, CauseView, ChangeView, CreatedKey, DeactivateBody, DeadLetterList,
     DeadLetterView, DiffView, DocumentView, EncodedBytes, EvidenceView, ExecutionList, ExecutionView, FaultView,
     FileContent, FileDiffView, FromTemplate, GrantNeedView, HistoryView, HitList, HitView, InspectedView, KeyList,
-    KeyView, LeftOutView, LogList, LogRecordView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView,
-    OptimizationView, OptimizeView, PluginList, PluginSummary, PluginView, PointView, Problem, ProblemMore,
-    PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SecretBody, SecretList, SecretView,
-    SeriesView, TemplateList, TemplateView, ToolList, ToolResult, ToolView, TriggerList, TriggerView, UsageView,
-    VerificationView, ViolationView, WrittenView, openapi_json,
+    KeyView, LeftOutView, LogList, LogRecordView, McpApproval, McpChangeView, McpLoginRequest, McpLoginResult,
+    McpLoginView, McpOfferView, McpServerList, McpServerView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody,
+    OperationView, OptimizationView, OptimizeView, PluginList, PluginSummary, PluginView, PointView, Problem,
+    ProblemMore, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SecretBody,
+    SecretList, SecretView, SeriesView, TemplateList, TemplateView, ToolList, ToolResult, ToolView, TriggerList,
+    TriggerView, UsageView, VerificationView, ViolationView, WrittenView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};

@@ -27,6 +27,7 @@ use crate::{
     http::{Access, Api, Door, Shared},
     listener::Acceptor,
     runtime_store::OpenStore,
+    sandboxes,
     secrets::AllSecrets,
     settings::Settings,
     start_error::StartError,
@@ -174,7 +175,10 @@ impl Base {
         let vault = Arc::new(SecretVault::load(store.port(), master).await?);
         let secrets = Arc::new(of_operator.behind(Arc::clone(&vault) as Arc<dyn SecretSource>));
         let key = CacheKey::new(master.derive("nexus/compiled-code/1"));
-        let wasm = Arc::new(WasmHost::new(wasm(settings, data.join("compiled"), key)?, tasks.clone())?);
+        let egress = settings.egress.open();
+        let mut wasm = wasm(settings, data.join("compiled"), key)?;
+        wasm.egress = egress.clone();
+        let wasm = Arc::new(WasmHost::new(wasm, tasks.clone())?);
         let parts = Parts {
             remote: remote(settings, &definitions, &secrets)?,
             definitions: Arc::new(definitions),
@@ -187,10 +191,14 @@ impl Base {
             metrics: Arc::clone(metrics),
             events: EventBus::new(),
             secrets: self::secrets(settings, Arc::clone(&secrets)),
+            egress,
+            programs: settings.mcp.programs(),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };
         let core = Core::start(core_config(settings), parts, master).await?;
+        let (sandbox, running) = (settings.sandbox.clone(), core.clone());
+        tasks.spawn(sandboxes::provide(sandbox, running, tasks.clone(), cancel.clone()));
         if let Some(telemetry) = surroundings.telemetry {
             tasks.spawn(telemetry.push_metrics(Arc::clone(metrics), cancel.clone()));
         }
@@ -314,7 +322,6 @@ pub(crate) fn wasm(settings: &Settings, cache: PathBuf, key: CacheKey) -> Result
     config.pool.concurrent = settings.wasm.concurrent;
     config.pool.warm = settings.wasm.warm;
     config.folder.bytes = settings.wasm.folder_bytes;
-    config.egress = settings.egress.open();
     Ok(config)
 }
 

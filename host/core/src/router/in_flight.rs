@@ -34,6 +34,11 @@ impl InFlight {
         true
     }
 
+    /// Whose an execution is that is in flight here.
+    pub(crate) fn owner(&self, id: ExecutionId) -> Option<AppName> {
+        self.entries().get(&id).map(|(owner, _)| owner.clone())
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<ExecutionId, (AppName, CancellationToken)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -111,6 +111,11 @@ impl RequestRouter {
         self.in_flight.cancel(app, id)
     }
 
+    /// The application that an execution in flight at this host belongs to, if it can be cancelled.
+    pub fn owner_in_flight(&self, id: ExecutionId) -> Option<AppName> {
+        self.in_flight.owner(id)
+    }
+
     /// Answers one call within the application's time limit. Every call that gets past its input checks is recorded as
     /// an execution, answered or not.
     pub async fn execute(&self, call: Call<'_>) -> Result<Answer, CallError> {

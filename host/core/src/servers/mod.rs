@@ -1,6 +1,7 @@
 //! The outside MCP servers of applications: what the definitions want is what the hub knows, and their tools are called within
 //! the application's bounds.
 
+mod approve;
 mod connect;
 mod gate;
 mod tokens;
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nexus_mcp::hub::{HubCall, HubError, HubTool, McpHub, ServerTools, ToolChange};
+use nexus_mcp::hub::{HubCall, HubTool, McpHub};
 use nexus_model::{
     AppName, CatalogueError, CatalogueTool, McpServer, PluginName, Share, ToolAnswered, canonical_json, sha256_hex,
 };
@@ -24,6 +25,7 @@ use crate::{
     tools::{MAX_RESULT_BYTES, ToolScope},
 };
 
+pub use self::approve::{Offer, ServerError, ServerStatus};
 pub(crate) use self::{connect::Connecting, gate::ServerGate, tokens::VaultTokens};
 
 /// How long a server may take to start and to begin a session.
@@ -155,21 +157,6 @@ impl Servers {
         let wrong = nexus_definitions::violations(&validator, &Value::Object(arguments.clone()));
         let told: Vec<_> = wrong.iter().map(|wrong| format!("{}: {}", wrong.path, wrong.message)).collect();
         (!told.is_empty()).then(|| told.join("; "))
-    }
-
-    /// What is known of a server.
-    pub(crate) fn known(&self, app: &AppName, server: &McpServer) -> Result<ServerTools, HubError> {
-        self.hub.tools_cached(&key(app, server))
-    }
-
-    /// What a server offers, whole.
-    pub(crate) async fn offered(&self, app: &AppName, server: &McpServer) -> Result<BTreeMap<String, Value>, HubError> {
-        self.hub.offered(&key(app, server)).await
-    }
-
-    /// What is different about what a server offers from what was approved.
-    pub(crate) async fn diff(&self, app: &AppName, server: &McpServer) -> Result<Vec<ToolChange>, HubError> {
-        self.hub.diff(&key(app, server)).await
     }
 }
 

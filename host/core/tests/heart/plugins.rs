@@ -40,7 +40,7 @@ async fn bench(tree: FileTree) -> Bench {
 
 async fn call(bench: &Bench, tool: &str, arguments: &Value) -> Result<Value, ToolError> {
     let body = arguments.to_string();
-    let answer = bench.core.tools.call(ToolCall { app: "sums", tool, body: body.as_bytes() }).await?;
+    let answer = bench.core.call_tool(ToolCall { app: "sums", tool, body: body.as_bytes() }).await?;
     Ok(serde_json::from_str(&answer.output).unwrap())
 }
 
@@ -81,9 +81,9 @@ async fn tools_are_listed_described_and_called() {
     }
     let near = call(&bench, "p.ecko", &json!({})).await.unwrap_err().kind;
     assert!(matches!(near, ToolErrorKind::UnknownTool { nearest: Some(near), .. } if near == "p.echo"));
-    let broken = bench.core.tools.call(ToolCall { app: "sums", tool: "p.echo", body: b"{" }).await.unwrap_err();
+    let broken = bench.core.call_tool(ToolCall { app: "sums", tool: "p.echo", body: b"{" }).await.unwrap_err();
     assert_eq!(broken.kind.code(), "invalid_json");
-    let nobody = bench.core.tools.call(ToolCall { app: "sun", tool: "p.echo", body: b"{}" }).await.unwrap_err();
+    let nobody = bench.core.call_tool(ToolCall { app: "sun", tool: "p.echo", body: b"{}" }).await.unwrap_err();
     assert!(matches!(nobody.kind, ToolErrorKind::Call(CallErrorKind::UnknownApp { .. })));
     bench.stop().await;
 }

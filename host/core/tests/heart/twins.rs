@@ -11,6 +11,7 @@ use nexus_core::{
     Answer, Call, CallError, Condition, Core, CoreConfig, Edit, ImportError, JitStatus, MasterKey, OracleConfig, Parts,
     SecretVault,
 };
+use nexus_egress::Egress;
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
     DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
@@ -264,6 +265,8 @@ impl Bench {
             metrics: Arc::clone(&metrics),
             events: EventBus::default(),
             secrets: Arc::new(|app, name| (name == "key").then(|| format!("the key of {app}").into())),
+            egress: Egress::default(),
+            programs: BTreeMap::new(),
             remote: None,
             tracker: tracker.clone(),
             cancel: cancel.clone(),

@@ -20,7 +20,7 @@ pub(crate) use access::{Audit, Key, Secret};
 pub(crate) use apps::{App, Apps, At, Change, Import};
 pub(crate) use doctor::Doctor;
 pub(crate) use folders::{Check, New};
-pub(crate) use mcp::Mcp;
+pub(crate) use mcp::{Mcp, McpServer};
 pub(crate) use memory::{Memory, Remember};
 pub(crate) use models::{Model, ModelTest, Record};
 pub(crate) use observe::{Logs, Metrics};
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Add components whose functions are tools, say what they may use, and call them.
     #[command(subcommand)]
     Plugin(Plugin),
-    /// Let MCP clients use applications.
+    /// Let MCP clients use applications, and applications use MCP servers.
     #[command(subcommand)]
     Mcp(Mcp),
     /// See the models of the settings and try them, without a server.

@@ -5,11 +5,15 @@ use std::io::IsTerminal;
 use nexus_mcp::StdioError;
 use tokio_util::sync::CancellationToken;
 
-use super::{args::Mcp, client::Client, failure::Failure};
+use super::{args::Mcp, client::Client, failure::Failure, mcp_servers, output::Output};
 use crate::http::AppView;
 
-pub(crate) async fn run(mcp: &Mcp) -> Result<(), Failure> {
+pub(crate) async fn run(mcp: &Mcp, output: Output) -> Result<(), Failure> {
     match mcp {
+        Mcp::List { app, connection } => mcp_servers::list(app, connection, output).await,
+        Mcp::Diff(server) => mcp_servers::diff(server, output).await,
+        Mcp::Approve { server, tools, yes } => mcp_servers::approve(server, tools, *yes, output).await,
+        Mcp::Login { server, redirect } => mcp_servers::login(server, redirect, output).await,
         Mcp::Serve { app, connection } => {
             if std::io::stdin().is_terminal() {
                 let message = "standard input is a terminal, and MCP clients do not type";

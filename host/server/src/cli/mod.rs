@@ -19,6 +19,7 @@ mod jit;
 mod key;
 mod logs;
 mod mcp;
+mod mcp_servers;
 mod memory;
 mod metrics;
 mod model;
@@ -86,7 +87,7 @@ fn dispatch(command: Command, output: Output, environment: Environment, redactor
         }
         Command::Mcp(mcp) => {
             let runtime = current_thread()?;
-            let ended = runtime.block_on(mcp::run(&mcp));
+            let ended = runtime.block_on(mcp::run(&mcp, output));
             // The end of standard input is not waited for.
             runtime.shutdown_background();
             ended

@@ -32,6 +32,7 @@ use super::problem::Problem;
         (name = "applications", description = "See and change definitions"),
         (name = "plugins", description = "Add components whose functions are tools, and say what they may use"),
         (name = "tools", description = "See and call the functions of plugins"),
+        (name = "mcp", description = "See outside MCP servers, and approve their tools"),
         (name = "events", description = "Publish and follow events, and see what they trigger"),
         (name = "memory", description = "Read, change and search what applications are to remember"),
         (name = "optimization", description = "See and steer how code takes over from the model"),

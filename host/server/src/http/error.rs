@@ -3,6 +3,7 @@
 
 mod definitions;
 mod plugins;
+mod servers;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! `GET /v1/executions` and `GET /v1/executions/{id}`.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use nexus_core::ExecutionFilter;
 use nexus_model::{AnsweredBy, AppName, Cause, Execution, ExecutionId, ServedBy, Usage};
 use serde::{Deserialize, Serialize};
@@ -222,6 +222,32 @@ pub(crate) async fn get(
     let parsed: ExecutionId = id.parse().map_err(|_| unknown())?;
     let found = api.core.executions.get(&readable, parsed).await?;
     found.map(|execution| Json(execution.into())).ok_or_else(unknown)
+}
+
+/// Cancels an execution
+///
+/// One that a model or a sandbox works for. Its caller is answered with 409 `cancelled`.
+#[utoipa::path(
+    post, path = "/v1/executions/{id}/cancel", tag = "executions", operation_id = "cancel_execution",
+    params(("id" = String, Path, description = "The execution's id")),
+    responses(
+        (status = 204, description = "Cancelled"),
+        (status = 403, description = "The key lacks `apps:{app}:invoke`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution is in flight at this host", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<StatusCode, Problem> {
+    let unknown = || error::unknown_execution(&id);
+    let parsed: ExecutionId = id.parse().map_err(|_| unknown())?;
+    // Whoever may not call the application does not learn what it does.
+    let owner = api.core.router.owner_in_flight(parsed).filter(|app| caller.may(Verb::Invoke, app));
+    let owner = owner.ok_or_else(unknown)?;
+    if api.core.router.cancel(&owner, parsed) { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }
 
 /// The applications that the caller may read; a caller that may read none at all is refused.

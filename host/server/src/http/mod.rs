@@ -20,6 +20,7 @@ mod keys;
 mod local;
 mod logs;
 mod mcp;
+mod mcp_servers;
 mod memory;
 mod metrics;
 mod optimization;
@@ -47,6 +48,10 @@ pub use events::PublishedView;
 pub use executions::{AnsweredByView, CauseView, ExecutionList, ExecutionView, UsageView};
 pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody, RotateKeyBody};
 pub use logs::{LogList, LogRecordView};
+pub use mcp_servers::{
+    McpApproval, McpChangeView, McpLoginRequest, McpLoginResult, McpLoginView, McpOfferView, McpServerList,
+    McpServerView,
+};
 pub use memory::{DocumentView, HitList, HitView, MemoryView, RememberedView};
 pub use metrics::{MetricList, PointView, SeriesView};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
@@ -79,6 +84,7 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(execute::execute))
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
+        .routes(routes!(executions::cancel))
         .routes(routes!(apps::list, definitions::apps::create))
         .routes(routes!(memory::list))
         .routes(routes!(memory::search))
@@ -101,6 +107,11 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(tools::list))
         .routes(routes!(tools::get))
         .routes(routes!(tools::call))
+        .routes(routes!(mcp_servers::list))
+        .routes(routes!(mcp_servers::diff))
+        .routes(routes!(mcp_servers::approve))
+        .routes(routes!(mcp_servers::begin_login))
+        .routes(routes!(mcp_servers::finish_login))
         .routes(routes!(events::follow, events::publish))
         .routes(routes!(hooks::receive))
         .routes(routes!(triggers::list))

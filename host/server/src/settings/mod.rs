@@ -5,6 +5,7 @@ pub mod duration;
 mod egress;
 mod load;
 mod models;
+mod sandbox;
 mod store;
 mod telemetry;
 
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{DefinitionSettings, RemoteSettings};
 pub use egress::EgressSettings;
 pub use load::{Override, SettingsError, Sources};
+pub use sandbox::{McpSettings, ProgramSettings, SandboxDriver, SandboxSettings};
 pub use store::{RedisSettings, StoreSettings};
 pub use telemetry::TelemetrySettings;
 
@@ -67,6 +69,10 @@ pub struct Settings {
     pub wasm: WasmSettings,
     /// Requests of applications to the outside.
     pub egress: EgressSettings,
+    /// Where programs run apart.
+    pub sandbox: SandboxSettings,
+    /// Outside MCP servers.
+    pub mcp: McpSettings,
     /// The log, on standard error and in the data directory.
     pub log: LogSettings,
     /// Where secrets are looked up beside the store and the variables: a folder with one file for each secret of the host,
@@ -95,6 +101,8 @@ impl Default for Settings {
             secrets: SecretSettings::default(),
             wasm: WasmSettings::default(),
             egress: EgressSettings::default(),
+            sandbox: SandboxSettings::default(),
+            mcp: McpSettings::default(),
             log: LogSettings::default(),
             secrets_dir: "/run/secrets".into(),
             telemetry: TelemetrySettings::default(),
@@ -109,6 +117,7 @@ impl Settings {
             data_dir: data_dir.into(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             wasm: WasmSettings::for_testing(),
+            sandbox: SandboxSettings { driver: SandboxDriver::Off, ..SandboxSettings::default() },
             ..Self::default()
         }
     }

@@ -1,5 +1,7 @@
 //! The sandboxes of applications: programs that take executions over MCP, in the pools that the definitions ask for.
 
+mod owner;
+
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -9,10 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_mcp::StreamServer;
-use nexus_model::{AppName, SandboxPool};
+use nexus_model::{AppName, RuntimeStore, SandboxPool, StoreError};
 use nexus_sandbox::{
-    BoxError, Driver, ImageReference, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandle, SandboxHandler,
-    SandboxManager, SandboxSpec,
+    BoxError, Driver, ImageReference, Owner, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandle,
+    SandboxHandler, SandboxManager, SandboxSpec,
 };
 use serde_json::Value;
 use tokio_util::{
@@ -27,6 +29,8 @@ use crate::{
     work::{Desk, Work, WorkError},
 };
 
+/// How often it is looked for sandboxes of hosts that are gone.
+const REAP_EVERY: Duration = Duration::from_secs(10);
 /// How long a sandbox may go on when the host stops.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,9 +54,23 @@ impl Sandboxes {
         *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
+    /// This host as owner of sandboxes. From now on others see that it lives.
+    pub(crate) async fn own(&self, runtime: &Arc<dyn RuntimeStore>) -> Result<Owner, StoreError> {
+        let owner = owner::new_owner();
+        owner::lease(runtime, &owner.lease).take().await?;
+        self.tasks.spawn(owner::hold(Arc::clone(runtime), owner.clone(), self.cancel.clone()));
+        Ok(owner)
+    }
+
     /// Takes up a driver, once, and keeps the pools as the definitions want them from then on.
     pub(crate) fn connect(self: &Arc<Self>, driver: Arc<dyn Driver>, core: &Core) {
-        if self.manager.set(SandboxManager::new(driver, self.tasks.clone())).is_err() {
+        let manager = SandboxManager::new(driver, self.tasks.clone());
+        manager.reap_on_a_clock(
+            Arc::new(owner::StoreOwners(Arc::clone(core.store()))),
+            REAP_EVERY,
+            self.cancel.child_token(),
+        );
+        if self.manager.set(manager).is_err() {
             return;
         }
         let (sandboxes, core, cancel) = (Arc::clone(self), core.clone(), self.cancel.clone());

@@ -1,0 +1,79 @@
+//! What starts sandboxes: looked for at the start, and again as long as it is not there.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use nexus_core::Core;
+use nexus_sandbox::{DockerDriver, DockerSettings, Driver, Owner, ProcessDriver, SandboxError};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::settings::{SandboxDriver, SandboxSettings};
+
+/// Time between two looks for an engine that is not there.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// Finds what starts sandboxes and hands it to the core. Without it the server serves, and says what is missing to whoever
+/// needs a sandbox.
+pub(crate) async fn provide(settings: SandboxSettings, core: Core, tasks: TaskTracker, cancel: CancellationToken) {
+    if settings.driver == SandboxDriver::Off {
+        core.sandboxes_missing("`sandbox.driver` is `off` in the settings".to_owned());
+        return;
+    }
+    let owner = loop {
+        match core.own_sandboxes().await {
+            Ok(owner) => break owner,
+            Err(error) => core.sandboxes_missing(format!("the runtime store is out of reach: {error}")),
+        }
+        if cancel.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+            return;
+        }
+    };
+    let mut told = false;
+    loop {
+        match driver(&settings, owner.clone(), &tasks).await {
+            Ok(driver) => {
+                tracing::info!("sandboxes can be started");
+                core.connect_sandboxes(driver);
+                return;
+            }
+            Err(error) => {
+                let why = causes(&error);
+                if !told {
+                    tracing::warn!(why, "there are no sandboxes: operations and MCP servers that need one are refused");
+                    told = true;
+                }
+                core.sandboxes_missing(why);
+            }
+        }
+        if cancel.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn driver(
+    settings: &SandboxSettings,
+    owner: Owner,
+    tasks: &TaskTracker,
+) -> Result<Arc<dyn Driver>, SandboxError> {
+    if settings.driver == SandboxDriver::Process {
+        return Ok(Arc::new(ProcessDriver::new(tasks.clone())?));
+    }
+    let docker = DockerSettings {
+        host: settings.docker_host.clone(),
+        runtime: settings.runtime.clone(),
+        allow_tags: settings.allow_tags,
+        ..DockerSettings::default()
+    };
+    Ok(Arc::new(DockerDriver::connect(docker, owner, tasks.clone()).await?))
+}
+
+fn causes(error: &SandboxError) -> String {
+    let mut why = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        why.push_str(": ");
+        why.push_str(&error.to_string());
+        cause = error.source();
+    }
+    why
+}
