@@ -1,0 +1,46 @@
+//! Where sandboxes come from.
+
+use async_trait::async_trait;
+
+use crate::{BoxError, Sandbox, SandboxError, SandboxSpec};
+
+/// Starts sandboxes: the edge to an engine.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// Starts a program. It may have ended again when this returns. Dropped halfway, or failed, it leaves nothing behind
+    /// that [`reap`](Driver::reap) does not find.
+    async fn start(&self, spec: &SandboxSpec) -> Result<Sandbox, SandboxError>;
+
+    /// Removes what hosts have left behind that are no more. What belongs to a host that lives, or may live, stays.
+    async fn reap(&self, owners: &dyn Owners) -> Result<Reaped, SandboxError>;
+}
+
+/// The host that sandboxes belong to. Everything at the engine is labelled with it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The host's id, of letters, digits and `-`.
+    pub host: String,
+    /// The lease that says that this start of it lives. It must be held before the first sandbox is started.
+    pub lease: String,
+}
+
+/// Knows which hosts live.
+#[async_trait]
+pub trait Owners: Send + Sync {
+    /// Whether the lease is still held. An error means that it is not known, and nothing is removed.
+    async fn is_alive(&self, owner: &Owner) -> Result<bool, OwnerError>;
+}
+
+/// It is not known whether an owner lives.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not known whether the owner of a sandbox lives")]
+pub struct OwnerError(#[source] pub BoxError);
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Sandboxes.
+    pub sandboxes: usize,
+    /// Networks of outside servers.
+    pub networks: usize,
+}
