@@ -29,7 +29,7 @@ async fn measure() {
     let image = driver.build_from_program(&program(), "nexus-bench/echo").await.unwrap().image;
     let spec = SandboxSpec::new(image.clone());
     // The first start of all is slower for both.
-    drop((cold(&driver, &spec).await, docker_run(image.as_str())));
+    let _ = (cold(&driver, &spec).await, docker_run(image.as_str()));
     let (mut own, mut run) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         own.push(cold(&driver, &spec).await);

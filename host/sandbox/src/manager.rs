@@ -97,7 +97,7 @@ impl<H: SandboxHandler> SandboxManager<H> {
                         "removed what hosts left behind that are no more"
                     ),
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn Error, "what dead hosts left was not looked for")
+                        tracing::warn!(error = &error as &dyn Error, "what dead hosts left was not looked for");
                     }
                 }
             }

@@ -1,7 +1,6 @@
 //! Sandboxes as plain processes, for development without an engine.
 
 use std::{
-    future::Future,
     io,
     path::Path,
     pin::Pin,
@@ -14,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, ReadBuf},
-    process::{Child, ChildStderr, ChildStdout, Command},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     runtime::Handle,
     sync::{mpsc, oneshot},
 };
@@ -111,7 +110,7 @@ impl Driver for ProcessDriver {
         let kill = async move { kill_group(group) };
         let handle = SandboxHandle::watch(&id, tail.clone(), &self.tasks, ended(child, group), kill);
         Ok(Sandbox {
-            input: SandboxInput(Box::pin(input)),
+            input: SandboxInput(Box::pin(Input(Some(input)))),
             output: SandboxOutput(Box::pin(Outputs { output, errors: Some(errors), tail })),
             handle,
         })
@@ -124,12 +123,10 @@ impl Driver for ProcessDriver {
 }
 
 /// Waits for the program, and kills what it has left of its group.
-fn ended(mut child: Child, group: Option<Pid>) -> impl Future<Output = Exit> {
-    async move {
-        let status = child.wait().await;
-        kill_group(group);
-        Exit { code: status.ok().and_then(code) }
-    }
+async fn ended(mut child: Child, group: Option<Pid>) -> Exit {
+    let status = child.wait().await;
+    kill_group(group);
+    Exit { code: status.ok().and_then(code) }
 }
 
 fn code(status: std::process::ExitStatus) -> Option<i64> {
@@ -141,6 +138,28 @@ fn kill_group(group: Option<Pid>) {
     if let Some(group) = group {
         // That there is nobody left in it is as well.
         let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// Standard input, which is closed when it is shut down.
+struct Input(Option<ChildStdin>);
+
+impl AsyncWrite for Input {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Some(input) => Pin::new(input).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().map_or(Poll::Ready(Ok(())), |input| Pin::new(input).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        self.0 = None;
+        Poll::Ready(Ok(()))
     }
 }
 

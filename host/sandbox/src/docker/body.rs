@@ -103,7 +103,7 @@ fn scratch(bytes: u64) -> HashMap<String, String> {
     HashMap::from([("/tmp".to_owned(), options)])
 }
 
-fn mount(volume: &VolumeSpec) -> Mount {
+pub(super) fn mount(volume: &VolumeSpec) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
         source: Some(volume.name.clone()),

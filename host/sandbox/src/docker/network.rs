@@ -80,8 +80,6 @@ async fn remove(docker: &Docker, network: &str) {
 
 /// The gateway of a network, and the addresses in it.
 fn address(network: &NetworkInspect) -> Option<(IpAddr, IpNet)> {
-    let configs = network.ipam.as_ref()?.config.iter().flatten();
-    configs
-        .filter_map(|config| Some((config.gateway.as_ref()?.parse().ok()?, config.subnet.as_ref()?.parse().ok()?)))
-        .next()
+    let mut configs = network.ipam.as_ref()?.config.iter().flatten();
+    configs.find_map(|config| Some((config.gateway.as_ref()?.parse().ok()?, config.subnet.as_ref()?.parse().ok()?)))
 }

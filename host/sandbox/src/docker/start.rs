@@ -29,6 +29,7 @@ impl DockerDriver {
         self.within("look at the image", self.look_at(spec)).await?;
         if let Some(volume) = spec.volume() {
             self.within("make the volume", self.ensure_volume(volume)).await?;
+            self.within("give the volume to its user", self.give_volume(spec, volume)).await?;
         }
         let link = match &spec.profile {
             Profile::Server(server) => self.within("make the network", self.open_link(server)).await?,
@@ -46,7 +47,7 @@ impl DockerDriver {
         let tail = Tail::default();
         let (exit, kill) = (ended(self.docker.clone(), id.clone(), link), remove(self.docker.clone(), id.clone()));
         let handle = SandboxHandle::watch(&id, tail.clone(), &self.tasks, exit, kill);
-        match self.within("start the sandbox", self.run(&id, spec)).await {
+        match self.within("start the sandbox", self.run(&id)).await {
             Ok(streams) => Ok(Sandbox {
                 input: SandboxInput(streams.input),
                 output: SandboxOutput(Box::pin(Demultiplexed::new(streams.output, tail))),
@@ -69,10 +70,7 @@ impl DockerDriver {
         Ok(created.map_err(SandboxError::engine("create the sandbox"))?.id)
     }
 
-    async fn run(&self, id: &str, spec: &SandboxSpec) -> Result<AttachContainerResults, SandboxError> {
-        if let Some(volume) = spec.volume() {
-            self.give_volume(id, &volume.target, spec.uid()).await?;
-        }
+    async fn run(&self, id: &str) -> Result<AttachContainerResults, SandboxError> {
         let all = AttachContainerOptions {
             stream: true,
             stdin: true,
@@ -120,7 +118,7 @@ async fn ended(docker: Docker, id: String, link: Option<Link>) -> Exit {
 }
 
 /// Kills and removes, in whatever state it is.
-async fn remove(docker: Docker, id: String) {
+pub(super) async fn remove(docker: Docker, id: String) {
     let forced = RemoveContainerOptions { force: true, v: true, link: false };
     if let Err(error) = docker.remove_container(&id, Some(forced)).await
         && !is_gone(&error)

@@ -1,16 +1,20 @@
 //! The volume of one outside server.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use bollard::{
     body_full,
     errors::Error,
-    models::VolumeCreateRequest,
+    models::{ContainerCreateBody, HostConfig, VolumeCreateRequest},
     query_parameters::{RemoveVolumeOptions, UploadToContainerOptions},
 };
 
-use super::DockerDriver;
-use crate::{SandboxError, VolumeSpec};
+use super::{
+    DockerDriver,
+    body::{labels, mount},
+    start,
+};
+use crate::{Owner, SandboxError, SandboxSpec, VolumeSpec};
 
 /// Volumes that were made here. Others belong to other people, and are given to nobody.
 const VOLUME: &str = "nexus.volume";
@@ -57,19 +61,47 @@ impl DockerDriver {
             .map_err(SandboxError::engine("remove the volume"))
     }
 
-    /// Makes the root of the volume the user's. A new volume is root's.
-    pub(super) async fn give_volume(&self, container: &str, target: &str, uid: u32) -> Result<(), SandboxError> {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(0o700);
-        header.set_uid(uid.into());
-        header.set_gid(uid.into());
-        header.set_size(0);
-        let mut archive = tar::Builder::new(Vec::new());
-        let packed = archive.append_data(&mut header, "./", std::io::empty()).and_then(|()| archive.into_inner());
-        let packed = packed.map_err(|source| SandboxError::Process { what: "packing a folder", source })?;
-        let place = UploadToContainerOptions { path: target.to_owned(), ..UploadToContainerOptions::default() };
-        let given = self.docker.upload_to_container(container, Some(place), body_full(packed.into())).await;
-        given.map_err(SandboxError::engine("give the volume to its user"))
+    /// Makes the root of the volume the user's; a new volume is root's. The engine does it, through a container that has the volume
+    /// and never runs.
+    pub(super) async fn give_volume(&self, spec: &SandboxSpec, volume: &VolumeSpec) -> Result<(), SandboxError> {
+        let failed = SandboxError::engine("give the volume to its user");
+        let packed = folder(spec.uid()).map_err(|source| SandboxError::Process { what: "packing a folder", source })?;
+        let created = self.docker.create_container(None, holder(spec, volume, &self.owner)).await.map_err(&failed)?;
+        let root = UploadToContainerOptions { path: "/".to_owned(), ..UploadToContainerOptions::default() };
+        let given = self.docker.upload_to_container(&created.id, Some(root), body_full(packed.into())).await;
+        start::remove(self.docker.clone(), created.id).await;
+        given.map_err(failed)
     }
+}
+
+/// Where the volume is in the container that never runs.
+const PLACE: &str = "volume";
+
+fn holder(spec: &SandboxSpec, volume: &VolumeSpec, owner: &Owner) -> ContainerCreateBody {
+    let volume = VolumeSpec { target: format!("/{PLACE}"), ..volume.clone() };
+    let host = HostConfig {
+        network_mode: Some("none".to_owned()),
+        mounts: Some(vec![mount(&volume)]),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(spec.image.as_str().to_owned()),
+        entrypoint: Some(vec!["/never".to_owned()]),
+        labels: Some(labels(&spec.labels, owner)),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// An archive with the root of the volume.
+fn folder(uid: u32) -> io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o700);
+    header.set_uid(uid.into());
+    header.set_gid(uid.into());
+    header.set_size(0);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, PLACE, io::empty())?;
+    archive.into_inner()
 }

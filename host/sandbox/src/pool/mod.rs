@@ -99,12 +99,12 @@ pub struct PoolStatus {
 /// Sandboxes of one specification. Clones are the same pool. When the last is dropped, its sandboxes end.
 pub struct Pool<H: SandboxHandler> {
     shared: Arc<Shared<H>>,
-    _running: Arc<DropGuard>,
+    running: Arc<DropGuard>,
 }
 
 impl<H: SandboxHandler> Clone for Pool<H> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), _running: self._running.clone() }
+        Self { shared: self.shared.clone(), running: self.running.clone() }
     }
 }
 
@@ -120,7 +120,7 @@ impl<H: SandboxHandler> Pool<H> {
         let ended = CancellationToken::new();
         let shared = Arc::new(Shared::new(driver, handler, spec, settings, tasks.clone(), ended.clone()));
         tasks.spawn(work::keep(shared.clone()));
-        Self { shared, _running: Arc::new(ended.drop_guard()) }
+        Self { shared, running: Arc::new(ended.drop_guard()) }
     }
 
     /// A slot of a sandbox that serves; callers are served in the order in which they came. [`SandboxError::Busy`] when too many

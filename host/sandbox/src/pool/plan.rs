@@ -202,7 +202,7 @@ mod tests {
 
         #[test]
         fn who_waits_too_long_gets_a_sandbox_if_one_may_be_started(state in state(), settings in settings()) {
-            let late = state.waiting_since.is_some_and(|since| NOW - since >= settings.queue);
+            let late = state.waiting_since.is_some_and(|since| NOW.saturating_sub(since) >= settings.queue);
             let starting = state.members.iter().any(|member| member.phase == Phase::Starting);
             if late && !starting && state.members.len() < settings.max && NOW >= state.not_before {
                 prop_assert!(plan(NOW, &state, &settings).contains(&Action::Start));

@@ -64,7 +64,9 @@ impl<H: SandboxHandler> Shared<H> {
     }
 
     pub(super) fn status(&self) -> PoolStatus {
-        self.members().status()
+        let mut members = self.members();
+        members.prune();
+        members.status()
     }
 
     /// Done when it is so.

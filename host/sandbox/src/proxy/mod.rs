@@ -62,7 +62,7 @@ impl Default for ProxyBounds {
             connections: 32,
             head: Duration::from_secs(10),
             connect: Duration::from_secs(15),
-            open: Duration::from_mins(60),
+            open: Duration::from_hours(1),
         }
     }
 }

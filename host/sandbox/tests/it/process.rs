@@ -29,7 +29,8 @@ fn runs(id: &str) -> bool {
 
 #[tokio::test]
 async fn lines_go_there_and_back_until_the_input_is_closed() {
-    let mut speaker = Speaker::start(&driver(), &spec(&[])).await;
+    let driver = driver();
+    let mut speaker = Speaker::start(&driver, &spec(&[])).await;
     speaker.expect("ready").await;
     speaker.echo("one").await;
     speaker.input.shutdown().await.unwrap();
@@ -39,20 +40,22 @@ async fn lines_go_there_and_back_until_the_input_is_closed() {
 
 #[tokio::test]
 async fn it_has_the_environment_that_it_is_given() {
+    let driver = driver();
     let environment = BTreeMap::from([("WHO".to_owned(), "somebody".to_owned())]);
-    let mut speaker = Speaker::start(&driver(), &SandboxSpec { environment, ..spec(&["env"]) }).await;
+    let mut speaker = Speaker::start(&driver, &SandboxSpec { environment, ..spec(&["env"]) }).await;
     assert_eq!(speaker.report().await, ["WHO=somebody"]);
 }
 
 #[tokio::test]
 async fn its_memory_is_bounded_and_its_end_is_told() {
+    let driver = driver();
     let limits = Limits { memory: 64 << 20, ..Limits::default() };
-    let mut speaker = Speaker::start(&driver(), &SandboxSpec { limits, ..spec(&["memory"]) }).await;
+    let mut speaker = Speaker::start(&driver, &SandboxSpec { limits, ..spec(&["memory"]) }).await;
     speaker.expect("ready").await;
     assert_eq!(speaker.hear().await, None);
     // The program aborts when it gets no memory.
     assert_eq!(speaker.handle.wait().await, Exit { code: Some(134) });
-    let mut speaker = Speaker::start(&driver(), &spec(&["complain"])).await;
+    let mut speaker = Speaker::start(&driver, &spec(&["complain"])).await;
     assert_eq!(speaker.hear().await, None);
     assert_eq!(speaker.handle.wait().await, Exit { code: Some(7) });
     assert_eq!(speaker.handle.complaints(), "I have a complaint\n");

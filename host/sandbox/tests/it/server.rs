@@ -106,6 +106,7 @@ async fn nobody_else_asks_the_proxy_of_a_server() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert_eq!(answer, b"");
+    speaker.handle.kill().await;
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ async fn from_inside_there_is_nothing_to_see() {
         assert!(report.contains(&line), "{line:?} is not in {report:#?}");
     }
     assert!(report.contains(&"Seccomp: 2".to_owned()), "{report:#?}");
+    speaker.expect("ready").await;
     speaker.echo("still here").await;
 }
 
