@@ -1,0 +1,157 @@
+//! The one HTTP client of the hub: it goes only to addresses that are open, and follows nothing.
+
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use nexus_egress::{Resolver, closed};
+use reqwest::{
+    Certificate, Client,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect::Policy,
+};
+use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientError, OAuthHttpClientFuture, OAuthHttpRequest};
+use url::{Host, Url};
+
+use super::spec::HubConfig;
+
+/// Bytes that an answer of an authorization server may have.
+const ANSWER: usize = 1 << 20;
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks by HTTP. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Web {
+    pub(crate) client: Client,
+    doors: Doors,
+}
+
+/// Which addresses are open.
+#[derive(Debug, Clone)]
+struct Doors {
+    resolver: Arc<dyn Resolver>,
+    opened: Arc<[IpNet]>,
+}
+
+/// Why a URL is not asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebError {
+    /// It leads to an address that is closed.
+    #[error("{host} is {why}, which is closed")]
+    Closed { host: String, why: &'static str },
+    /// It is no URL of HTTP.
+    #[error("`{0}` is no URL of HTTP")]
+    NoHttp(String),
+    /// The answer is too large.
+    #[error("an answer has more than {ANSWER} bytes")]
+    TooLarge,
+}
+
+impl Web {
+    /// # Errors
+    /// The authorities cannot be read.
+    pub(crate) fn new(config: &HubConfig) -> reqwest::Result<Self> {
+        let opened = config.egress.private_networks.as_slice().into();
+        let doors = Doors { resolver: Arc::clone(&config.resolver), opened };
+        let authorities = config.egress.authorities.iter().map(|authority| Certificate::from_der(authority));
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(config.egress.patience.connect)
+            .dns_resolver(doors.clone())
+            .tls_certs_merge(authorities.collect::<Result<Vec<_>, _>>()?)
+            .user_agent(concat!("nexus/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client, doors })
+    }
+
+    /// Refuses a URL that is not of HTTP, or names a closed address. What a name leads to is looked at when it is asked.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), WebError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(WebError::NoHttp(url.to_string()));
+        }
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => address.into(),
+            Some(Host::Ipv6(address)) => address.into(),
+            Some(Host::Domain(_)) => return Ok(()),
+            None => return Err(WebError::NoHttp(url.to_string())),
+        };
+        match closed(address, &self.doors.opened) {
+            Some(why) => Err(WebError::Closed { host: address.to_string(), why }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Resolve for Doors {
+    fn resolve(&self, name: Name) -> Resolving {
+        let doors = self.clone();
+        Box::pin(async move {
+            let addresses = doors.resolver.resolve(name.as_str()).await?;
+            let why = addresses.iter().find_map(|address| closed(*address, &doors.opened));
+            let open: Vec<_> = addresses
+                .into_iter()
+                .filter(|address| closed(*address, &doors.opened).is_none())
+                // The port is the URL's.
+                .map(|address| SocketAddr::new(address, 0))
+                .collect();
+            match (open.is_empty(), why) {
+                (false, _) => Ok(Box::new(open.into_iter()) as Addrs),
+                (true, Some(why)) => Err(WebError::Closed { host: name.as_str().to_owned(), why }.into()),
+                (true, None) => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+            }
+        })
+    }
+}
+
+impl OAuthHttpClient for Web {
+    fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
+        Box::pin(async move {
+            let request = reqwest::Request::try_from(request.request)?;
+            self.check(request.url())?;
+            let asked = tokio::time::timeout(PATIENCE, async {
+                let mut answer = self.client.execute(request).await?;
+                let mut body = Vec::new();
+                while let Some(chunk) = answer.chunk().await? {
+                    if body.len() + chunk.len() > ANSWER {
+                        return Err(WebError::TooLarge.into());
+                    }
+                    body.extend_from_slice(&chunk);
+                }
+                let mut whole = http::Response::new(body);
+                *whole.status_mut() = answer.status();
+                *whole.headers_mut() = std::mem::take(answer.headers_mut());
+                Ok::<_, OAuthHttpClientError>(whole)
+            });
+            asked.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        })
+    }
+}
+
+/// An error with all that caused it, in one line.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Looks for an error of one kind among an error and its causes.
+pub(crate) fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
