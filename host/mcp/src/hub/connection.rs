@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -22,6 +23,7 @@ use rmcp::{
         streamable_http_client::{HttpStatusError, StreamableHttpError},
     },
 };
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -35,6 +37,9 @@ use super::{
     spec::{Connect, HubConfig, ServerSpec},
     web::{Web, WebError, cause, causes},
 };
+
+/// How long it is waited for that the server can say something on its own account.
+const LISTENING: Duration = Duration::from_millis(500);
 
 /// What keeps a server from answering.
 #[derive(Debug)]
@@ -99,9 +104,15 @@ impl Opening {
         let longest = self.spec.result_bytes;
         let (running, process) = match &self.spec.connect {
             Connect::Http { url, .. } => {
-                let transport = http::transport(url.clone(), self.auth, self.web, longest, self.config.calls).await;
-                let transport = transport.map_err(|fault| (fault.into(), false))?;
-                (session(client, transport, self.legacy, ended.clone()).await, None)
+                let (calls, listening) = (self.config.calls, CancellationToken::new());
+                let transport = http::transport(url.clone(), self.auth, self.web, longest, calls, listening.clone());
+                let transport = transport.await.map_err(|fault| (fault.into(), false))?;
+                let running = session(client, transport, self.legacy, ended.clone()).await;
+                if running.as_ref().is_ok_and(|running| !is_modern(running.peer())) {
+                    // A server without sessions is not listened to.
+                    let _ = timeout(LISTENING, listening.cancelled()).await;
+                }
+                (running, None)
             }
             Connect::Stream(launcher) => {
                 let launched = launcher.launch().await;
@@ -141,7 +152,7 @@ impl Connection {
 
     /// Whether the server keeps to the revision without sessions.
     pub(crate) fn is_modern(&self) -> bool {
-        self.peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28)
+        is_modern(&self.peer)
     }
 
     /// Whether its end is told of for the first time.
@@ -181,6 +192,10 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
+}
+
+fn is_modern(peer: &Peer<RoleClient>) -> bool {
+    peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28)
 }
 
 fn session<T, E, A>(

@@ -10,14 +10,14 @@ use rmcp::transport::{
 };
 use secrecy::ExposeSecret;
 use serde_json::json;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use super::{
     error::Fault,
     oauth::{self, OAuth},
     spec::{HttpAuth, SecretSource},
-    web::Web,
+    web::{Web, causes},
 };
 
 /// Bytes of an answer that is an error and no message; they are for people.
@@ -87,28 +87,32 @@ impl Auth {
     }
 }
 
-/// A transport to a server. Of a message, `longest` bytes are read.
+/// A transport to a server. Of a message, `longest` bytes are read. `listening` is cancelled once the server can say something
+/// on its own account.
 pub(crate) async fn transport(
     url: Url,
     auth: Auth,
     web: Web,
     longest: usize,
     calls: usize,
+    listening: CancellationToken,
 ) -> Result<StreamableHttpClientTransport<AuthClient<reqwest::Client>>, Fault> {
     web.check(&url).map_err(|error| Fault::Address(error.to_string()))?;
     let manager = wallet(&url, auth, &web).await.map_err(|error| oauth::fault(&error))?;
+    let client = web.session(&url, listening).map_err(|error| Fault::Connect(causes(&error)))?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
         .max_sse_event_size(longest)
         .max_json_response_size(longest)
         .max_error_response_size(COMPLAINT)
         .max_concurrent_requests(calls);
     config.channel_buffer_capacity = calls;
-    Ok(StreamableHttpClientTransport::with_client(AuthClient::new(web.client, manager), config))
+    Ok(StreamableHttpClientTransport::with_client(AuthClient::new(client, manager), config))
 }
 
 /// What rmcp asks for a token before each request. It never refreshes one itself: that is done where the definition is known.
 async fn wallet(url: &Url, auth: Auth, web: &Web) -> Result<AuthorizationManager, AuthError> {
-    let mut manager = AuthorizationManager::new_with_oauth_http_client(url.clone(), Arc::new(web.clone())).await?;
+    let mut manager =
+        AuthorizationManager::new_with_oauth_http_client(url.clone(), Arc::new(web.clone())).await?;
     let mut nowhere = AuthorizationMetadata::default();
     nowhere.authorization_endpoint = url.to_string();
     nowhere.token_endpoint = url.to_string();
@@ -139,3 +143,4 @@ impl CredentialStore for Wallet {
         Ok(())
     }
 }
+

@@ -11,7 +11,7 @@ mod exchange;
 mod http;
 mod in_flight;
 mod launch;
-pub(crate) mod lines;
+mod lines;
 mod lists;
 mod oauth;
 mod pins;
@@ -65,8 +65,8 @@ impl McpHub {
     /// # Errors
     /// The authorities that HTTP is checked with cannot be read.
     pub fn new(config: HubConfig, tasks: TaskTracker, cancel: CancellationToken) -> Result<Self, String> {
-        let web = Web::new(&config).map_err(|error| causes(&error))?;
         let (config, servers) = (Arc::new(config), RwLock::default());
+        let web = Web::new(&config).map_err(|error| causes(&error))?;
         Ok(Self(Arc::new(Inner { config, web, tasks, cancel, servers })))
     }
 

@@ -5,11 +5,13 @@ use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use nexus_egress::{Resolver, closed};
 use reqwest::{
-    Certificate, Client,
+    Certificate, Client, ClientBuilder, Method,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
+    retry,
 };
 use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientError, OAuthHttpClientFuture, OAuthHttpRequest};
+use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
 use super::spec::HubConfig;
@@ -22,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Asks by HTTP. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Web {
-    pub(crate) client: Client,
+    config: Arc<HubConfig>,
+    client: Client,
     doors: Doors,
 }
 
@@ -50,20 +53,24 @@ pub(crate) enum WebError {
 impl Web {
     /// # Errors
     /// The authorities cannot be read.
-    pub(crate) fn new(config: &HubConfig) -> reqwest::Result<Self> {
+    pub(crate) fn new(config: &Arc<HubConfig>) -> reqwest::Result<Self> {
         let opened = config.egress.private_networks.as_slice().into();
         let doors = Doors { resolver: Arc::clone(&config.resolver), opened };
-        let authorities = config.egress.authorities.iter().map(|authority| Certificate::from_der(authority));
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(config.egress.patience.connect)
-            .dns_resolver(doors.clone())
-            .tls_certs_merge(authorities.collect::<Result<Vec<_>, _>>()?)
-            .user_agent(concat!("nexus/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, doors })
+        let client = builder(config, &doors)?.build()?;
+        Ok(Self { config: Arc::clone(config), client, doors })
+    }
+
+    /// A client of its own for one session. `listening` is cancelled once the server has answered a GET, with which a client
+    /// begins to listen: what the server says on its own account before is lost, and nothing else tells when that is over.
+    pub(crate) fn session(&self, server: &Url, listening: CancellationToken) -> reqwest::Result<Client> {
+        let host = server.host_str().unwrap_or_default().to_owned();
+        let watch = retry::for_host(host).classify_fn(move |answered| {
+            if *answered.method() == Method::GET {
+                listening.cancel();
+            }
+            answered.success()
+        });
+        builder(&self.config, &self.doors)?.retry(watch).build()
     }
 
     /// Refuses a URL that is not of HTTP, or names a closed address. What a name leads to is looked at when it is asked.
@@ -82,6 +89,20 @@ impl Web {
             None => Ok(()),
         }
     }
+}
+
+fn builder(config: &HubConfig, doors: &Doors) -> reqwest::Result<ClientBuilder> {
+    let authorities = config.egress.authorities.iter().map(|authority| Certificate::from_der(authority));
+    let builder = Client::builder()
+        .redirect(Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(config.egress.patience.connect)
+        .dns_resolver(doors.clone())
+        .tls_certs_merge(authorities.collect::<Result<Vec<_>, _>>()?)
+        .user_agent(concat!("nexus/", env!("CARGO_PKG_VERSION")));
+    Ok(builder)
 }
 
 impl Resolve for Doors {
