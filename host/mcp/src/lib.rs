@@ -7,6 +7,7 @@
 mod caller;
 mod http;
 pub mod hub;
+mod rounds;
 mod server;
 mod stdio;
 mod stream;

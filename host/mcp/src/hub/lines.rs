@@ -30,13 +30,19 @@ pub(crate) struct Lines<R> {
     length: usize,
     begun: bool,
     garbage: u32,
+    forgiven: u32,
     ending: Arc<OnceLock<Ending>>,
 }
 
 impl<R> Lines<R> {
     /// Tells `ending` why it ended, if it did.
     pub(crate) fn new(inner: R, longest: usize, ending: Arc<OnceLock<Ending>>) -> Self {
-        Self { inner, longest, length: 0, begun: false, garbage: 0, ending }
+        Self { inner, longest, length: 0, begun: false, garbage: 0, forgiven: FORGIVEN, ending }
+    }
+
+    /// As [`Lines::new`], and no line is overlooked that is no message.
+    pub(crate) fn strict(inner: R, longest: usize, ending: Arc<OnceLock<Ending>>) -> Self {
+        Self { forgiven: 0, ..Self::new(inner, longest, ending) }
     }
 
     fn look_at(&mut self, bytes: &[u8]) -> Result<(), Ending> {
@@ -48,7 +54,7 @@ impl<R> Lines<R> {
                 self.garbage += u32::from(*first != b'{');
             }
             self.length += part.len();
-            if self.garbage > FORGIVEN {
+            if self.garbage > self.forgiven {
                 return Err(Ending::Garbage);
             }
             if self.length > self.longest {

@@ -11,7 +11,7 @@ mod exchange;
 mod http;
 mod in_flight;
 mod launch;
-mod lines;
+pub(crate) mod lines;
 mod lists;
 mod oauth;
 mod pins;
