@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates of the host and their layers. A crate imports lower layers only.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
     ("nexus-model", 0),
     ("nexus-definitions", 1),
     ("nexus-egress", 1),
@@ -20,14 +20,17 @@ const LAYERS: [(&str, u8); 10] = [
     ("nexus-signals", 1),
     ("nexus-state", 1),
     ("nexus-mcp", 2),
+    ("nexus-sandbox", 2),
     ("nexus-wasm", 2),
     ("nexus-core", 3),
     ("nexus-server", 4),
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 16] = [
+/// (The program in the sandbox, which is not of the host, is a client of MCP by itself.)
+const OWNERS: [(&str, &str); 17] = [
     ("axum", "nexus-server"),
+    ("bollard", "nexus-sandbox"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
@@ -44,6 +47,9 @@ const OWNERS: [(&str, &str); 16] = [
     ("wasmtime-wasi-http", "nexus-wasm"),
     ("wasmtime-wizer", "nexus-wasm"),
 ];
+
+/// The program that runs in sandboxes.
+const SANDBOXED: &str = "nexus-orchestrator";
 
 /// Crates that must not come in, by whatever way.
 const BANNED: [&str; 5] = ["openssl-sys", "native-tls", "serde_yaml", "serde_yml", "wizer"];
@@ -92,8 +98,20 @@ fn crates_import_lower_layers_only() {
 fn every_crate_of_the_host_has_a_layer() {
     for package in workspace_packages() {
         let (name, path) = (text(&package["name"]), text(&package["manifest_path"]));
-        let host = path.contains("/host/") && !path.contains("/tests/") && name != "xtask";
+        let beside = ["xtask", SANDBOXED].contains(&name);
+        let host = path.contains("/host/") && !path.contains("/tests/") && !beside;
         assert_eq!(host, LAYERS.iter().any(|(known, _)| *known == name), "{name}");
+    }
+}
+
+#[test]
+fn what_runs_in_a_sandbox_has_nothing_of_the_host() {
+    let packages = workspace_packages();
+    let sandboxed =
+        packages.iter().find(|package| package["name"] == SANDBOXED).expect("there is a program for sandboxes");
+    for dependency in dependencies(sandboxed) {
+        let lower = ["nexus-model", "nexus-workflow"].contains(&dependency);
+        assert!(lower || !dependency.starts_with("nexus-"), "{SANDBOXED} has {dependency}");
     }
 }
 

@@ -26,10 +26,10 @@ pub use http::{
     FileContent, FileDiffView, FromTemplate, GrantNeedView, HistoryView, HitList, HitView, InspectedView, KeyList,
     KeyView, LeftOutView, LogList, LogRecordView, McpApproval, McpChangeView, McpLoginRequest, McpLoginResult,
     McpLoginView, McpOfferView, McpServerList, McpServerView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody,
-    OperationView, OptimizationView, OptimizeView, PluginList, PluginSummary, PluginView, PointView, Problem,
-    ProblemMore, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SecretBody,
-    SecretList, SecretView, SeriesView, TemplateList, TemplateView, ToolList, ToolResult, ToolView, TriggerList,
-    TriggerView, UsageView, VerificationView, ViolationView, WrittenView, openapi_json,
+    OperationView, OptimizationView, OptimizeView, PluginList, PluginSummary, PluginView, PointView, PoolView, Problem,
+    ProblemMore, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SandboxesView,
+    SecretBody, SecretList, SecretView, SeriesView, TemplateList, TemplateView, ToolList, ToolResult, ToolView,
+    TriggerList, TriggerView, UsageView, VerificationView, ViolationView, WrittenView, openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};

@@ -8,6 +8,7 @@ mod dist;
 mod fuzz;
 mod out;
 mod plugins;
+mod sandboxed;
 mod setup;
 mod soak;
 mod test;

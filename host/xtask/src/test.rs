@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{build, dist, out, plugins, setup, workspace::Workspace};
+use crate::{build, dist, out, plugins, sandboxed, setup, workspace::Workspace};
 
 /// What to test.
 #[derive(clap::Args, Default)]
@@ -51,6 +51,7 @@ pub(crate) fn execute(workspace: &Workspace, arguments: &Arguments) -> Result<Ta
 fn prepare(workspace: &Workspace) -> Result<()> {
     setup::for_tests(workspace)?;
     build::run(workspace)?;
+    sandboxed::for_tests(workspace)?;
     dist::run(workspace)
 }
 

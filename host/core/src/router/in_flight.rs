@@ -34,6 +34,10 @@ impl InFlight {
         true
     }
 
+    pub(crate) fn all(&self) -> Vec<(AppName, ExecutionId)> {
+        self.entries().iter().map(|(id, (owner, _))| (owner.clone(), *id)).collect()
+    }
+
     /// Whose an execution is that is in flight here.
     pub(crate) fn owner(&self, id: ExecutionId) -> Option<AppName> {
         self.entries().get(&id).map(|(owner, _)| owner.clone())

@@ -111,6 +111,11 @@ impl RequestRouter {
         self.in_flight.cancel(app, id)
     }
 
+    /// The executions that a model or a sandbox works for at this host.
+    pub fn in_flight(&self) -> Vec<(AppName, ExecutionId)> {
+        self.in_flight.all()
+    }
+
     /// The application that an execution in flight at this host belongs to, if it can be cancelled.
     pub fn owner_in_flight(&self, id: ExecutionId) -> Option<AppName> {
         self.in_flight.owner(id)

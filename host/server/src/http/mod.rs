@@ -28,6 +28,7 @@ mod params;
 mod plugins;
 mod problem;
 mod rate;
+mod sandboxes;
 mod secrets;
 mod service;
 mod stream;
@@ -57,6 +58,7 @@ pub use metrics::{MetricList, PointView, SeriesView};
 pub use optimization::{AgreementView, AttemptView, EvidenceView, OptimizationView, RefusalView};
 pub use plugins::{GrantNeedView, InspectedView, LeftOutView, PluginList, PluginSummary, PluginView};
 pub use problem::{Problem, ProblemMore, ViolationView};
+pub use sandboxes::{PoolView, SandboxesView};
 pub use secrets::{SecretBody, SecretList, SecretView};
 pub use templates::{FromTemplate, TemplateList, TemplateView};
 pub use tools::{ToolList, ToolResult, ToolView};
@@ -85,6 +87,7 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
         .routes(routes!(executions::cancel))
+        .routes(routes!(sandboxes::get))
         .routes(routes!(apps::list, definitions::apps::create))
         .routes(routes!(memory::list))
         .routes(routes!(memory::search))

@@ -31,6 +31,7 @@ mod rates;
 mod record;
 mod replicas;
 mod restart;
+mod sandboxes;
 mod secrets;
 mod stream;
 mod support;
