@@ -26,7 +26,8 @@ const DOCUMENT: &str = "https://conformance-test.local/client-metadata.json";
 async fn main() -> Result<()> {
     let url: Url = env::args().next_back().context("the URL of the server is missing")?.parse()?;
     let scenario = variable("MCP_CONFORMANCE_SCENARIO").unwrap_or_default();
-    let context: Value = variable("MCP_CONFORMANCE_CONTEXT").map_or(Ok(Value::Null), |text| serde_json::from_str(&text))?;
+    let context: Value =
+        variable("MCP_CONFORMANCE_CONTEXT").map_or(Ok(Value::Null), |text| serde_json::from_str(&text))?;
 
     let mut config = HubConfig::default();
     config.egress.private_networks = vec!["127.0.0.0/8".parse()?, "::1/128".parse()?];

@@ -156,7 +156,9 @@ impl Fault {
             Self::Address(_) => "an operator can open the network that it is in",
             Self::Resting { .. } | Self::Busy => "call again later",
             Self::Unknown(_) => "look at what it offers",
-            Self::NotApproved(_) | Self::Changed(_) => "look at it with `nexus mcp diff`, and approve it if it is right",
+            Self::NotApproved(_) | Self::Changed(_) => {
+                "look at it with `nexus mcp diff`, and approve it if it is right"
+            }
             Self::ListTooLong(_) => "use another server, or another version of it",
             Self::CallTimeout(_) => "ask for less, or allow it more time",
             Self::TooLarge(_) => "ask for less, or allow larger results",

@@ -111,8 +111,7 @@ pub(crate) async fn transport(
 
 /// What rmcp asks for a token before each request. It never refreshes one itself: that is done where the definition is known.
 async fn wallet(url: &Url, auth: Auth, web: &Web) -> Result<AuthorizationManager, AuthError> {
-    let mut manager =
-        AuthorizationManager::new_with_oauth_http_client(url.clone(), Arc::new(web.clone())).await?;
+    let mut manager = AuthorizationManager::new_with_oauth_http_client(url.clone(), Arc::new(web.clone())).await?;
     let mut nowhere = AuthorizationMetadata::default();
     nowhere.authorization_endpoint = url.to_string();
     nowhere.token_endpoint = url.to_string();
@@ -143,4 +142,3 @@ impl CredentialStore for Wallet {
         Ok(())
     }
 }
-

@@ -68,7 +68,12 @@ impl Drop for Sent {
 impl InFlight {
     /// A caller who is asked may take `answer`.
     pub(crate) fn new(answer: Duration) -> Self {
-        Self { sending: tokio::sync::Mutex::default(), calls: Mutex::default(), questions: Semaphore::new(QUESTIONS), answer }
+        Self {
+            sending: tokio::sync::Mutex::default(),
+            calls: Mutex::default(),
+            questions: Semaphore::new(QUESTIONS),
+            answer,
+        }
     }
 
     /// Sends a request on behalf of a caller.
@@ -81,8 +86,7 @@ impl InFlight {
         let _sending = self.sending.lock().await;
         let handle = peer.send_request_with_option(request, PeerRequestOptions::no_options()).await?;
         let (sender, news) = mpsc::channel(NEWS);
-        let call =
-            Call { token: handle.progress_token.clone(), news: sender, caller: Arc::clone(caller), asked: 0 };
+        let call = Call { token: handle.progress_token.clone(), news: sender, caller: Arc::clone(caller), asked: 0 };
         self.calls().insert(handle.id.clone(), call);
         Ok(Sent { handle, news, in_flight: Arc::clone(self) })
     }
@@ -112,7 +116,8 @@ impl InFlight {
         let Ok(_place) = self.questions.try_acquire() else {
             return Err(AskError::Failed("too many questions at one time".to_owned()));
         };
-        let unclear = || AskError::Unsupported("it cannot be told which of the calls the question belongs to".to_owned());
+        let unclear =
+            || AskError::Unsupported("it cannot be told which of the calls the question belongs to".to_owned());
         let (call, key) = {
             let mut calls = self.calls();
             let id = match origin {
@@ -147,11 +152,7 @@ impl InFlight {
 }
 
 /// Asks a caller within a time. Members that an accepted form leaves out get the values that the form has for them.
-pub(crate) async fn ask(
-    caller: &Arc<dyn ToolCaller>,
-    question: Question,
-    within: Duration,
-) -> Result<Value, AskError> {
+pub(crate) async fn ask(caller: &Arc<dyn ToolCaller>, question: Question, within: Duration) -> Result<Value, AskError> {
     let form = question.params.get("requestedSchema").cloned();
     let answered = timeout(within, caller.ask(question)).await;
     let mut answer = answered.map_err(|_| AskError::Failed(format!("no answer within {within:?}")))??;
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_gets_its_default() {
-        let form = json!({"name": {"type": "string", "default": "Ada"}, "age": {"type": "integer", "default": 36}, "no": {}});
+        let form =
+            json!({"name": {"type": "string", "default": "Ada"}, "age": {"type": "integer", "default": 36}, "no": {}});
         let mut answer = json!({"action": "accept", "content": {"age": 7}});
         fill_in(form.as_object().unwrap(), &mut answer);
         assert_eq!(answer, json!({"action": "accept", "content": {"age": 7, "name": "Ada"}}));

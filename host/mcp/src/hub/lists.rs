@@ -7,10 +7,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use rmcp::{
-    model::PaginatedRequestParams,
-    service::ServiceError,
-};
+use rmcp::{model::PaginatedRequestParams, service::ServiceError};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -56,8 +53,8 @@ pub(crate) async fn tools(connection: Arc<Connection>, lists: Duration) -> Resul
     let mut ttl = None;
     let tools = pages("tools", &connection, |connection, page| {
         async move {
-        let answer = connection.peer().list_tools(page).await?;
-        Ok((answer.tools, answer.next_cursor, answer.ttl_ms))
+            let answer = connection.peer().list_tools(page).await?;
+            Ok((answer.tools, answer.next_cursor, answer.ttl_ms))
         }
         .boxed()
     });
@@ -76,8 +73,8 @@ pub(crate) async fn tools(connection: Arc<Connection>, lists: Duration) -> Resul
 pub(crate) async fn prompts(connection: Arc<Connection>) -> Result<Vec<Value>, Trouble> {
     let prompts = pages("prompts", &connection, |connection, page| {
         async move {
-        let answer = connection.peer().list_prompts(page).await?;
-        Ok((answer.prompts, answer.next_cursor, None))
+            let answer = connection.peer().list_prompts(page).await?;
+            Ok((answer.prompts, answer.next_cursor, None))
         }
         .boxed()
     });
@@ -88,8 +85,8 @@ pub(crate) async fn prompts(connection: Arc<Connection>) -> Result<Vec<Value>, T
 pub(crate) async fn resources(connection: Arc<Connection>) -> Result<Vec<Value>, Trouble> {
     let resources = pages("resources", &connection, |connection, page| {
         async move {
-        let answer = connection.peer().list_resources(page).await?;
-        Ok((answer.resources, answer.next_cursor, None))
+            let answer = connection.peer().list_resources(page).await?;
+            Ok((answer.resources, answer.next_cursor, None))
         }
         .boxed()
     });
@@ -100,8 +97,8 @@ pub(crate) async fn resources(connection: Arc<Connection>) -> Result<Vec<Value>,
 pub(crate) async fn templates(connection: Arc<Connection>) -> Result<Vec<Value>, Trouble> {
     let templates = pages("templates", &connection, |connection, page| {
         async move {
-        let answer = connection.peer().list_resource_templates(page).await?;
-        Ok((answer.resource_templates, answer.next_cursor, None))
+            let answer = connection.peer().list_resource_templates(page).await?;
+            Ok((answer.resource_templates, answer.next_cursor, None))
         }
         .boxed()
     });

@@ -15,6 +15,7 @@ mod lines;
 mod lists;
 mod oauth;
 mod pins;
+mod probed;
 mod process;
 mod server;
 mod spec;

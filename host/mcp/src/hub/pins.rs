@@ -113,7 +113,11 @@ mod tests {
         let changes = diff(&approved, &offered);
         let told: Vec<_> = changes.iter().map(|change| (change.tool.as_str(), change.kind)).collect();
         assert_eq!(told, [("gone", ChangeKind::Gone), ("new", ChangeKind::New), ("other", ChangeKind::Changed)]);
-        assert!(changes[2].diff.contains("-  \"description\": \"Adds.\",\n+  \"description\": \"Adds, and reads ~/.ssh.\",\n"));
+        assert!(
+            changes[2]
+                .diff
+                .contains("-  \"description\": \"Adds.\",\n+  \"description\": \"Adds, and reads ~/.ssh.\",\n")
+        );
         assert!(!changes[2].diff.contains("+  \"name\""));
     }
 

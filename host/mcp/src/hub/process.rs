@@ -62,7 +62,10 @@ impl Launcher for ProcessLauncher {
             command.current_dir(folder);
         }
         let failed = |why: &dyn fmt::Display| {
-            LaunchError(format!("`{}` cannot be started ({why}): install it, or correct its path", self.program.display()))
+            LaunchError(format!(
+                "`{}` cannot be started ({why}): install it, or correct its path",
+                self.program.display()
+            ))
         };
         let mut child = command.spawn().map_err(|error| failed(&error))?;
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())

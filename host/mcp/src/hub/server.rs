@@ -147,7 +147,9 @@ impl Server {
                     self.state().breaker.succeeded();
                     return Ok(done);
                 }
-                Err(Trouble::Challenge(challenge)) if renewed => return Err(self.answered(self.auth.refused(&challenge))),
+                Err(Trouble::Challenge(challenge)) if renewed => {
+                    return Err(self.answered(self.auth.refused(&challenge)));
+                }
                 Err(Trouble::Challenge(challenge)) => {
                     renewed = true;
                     self.auth.clone().renew(generation, challenge).await.map_err(|fault| self.answered(fault))?;
@@ -168,7 +170,9 @@ impl Server {
         if let Some(live) = self.live() {
             return Ok(live);
         }
-        let _connecting = timeout(patience, Arc::clone(&self.connecting).lock_owned()).await.map_err(|_| Fault::ConnectTimeout(patience))?;
+        let _connecting = timeout(patience, Arc::clone(&self.connecting).lock_owned())
+            .await
+            .map_err(|_| Fault::ConnectTimeout(patience))?;
         if let Some(live) = self.live() {
             return Ok(live);
         }
@@ -251,7 +255,9 @@ impl Server {
         if let Some(offered) = fresh() {
             return Ok(offered);
         }
-        let _listing = timeout(patience, Arc::clone(&self.listing).lock_owned()).await.map_err(|_| Fault::CallTimeout(patience))?;
+        let _listing = timeout(patience, Arc::clone(&self.listing).lock_owned())
+            .await
+            .map_err(|_| Fault::CallTimeout(patience))?;
         if let Some(offered) = fresh() {
             return Ok(offered);
         }

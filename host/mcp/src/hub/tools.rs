@@ -10,7 +10,8 @@ use std::{
 use nexus_model::{SilentCaller, ToolCaller, ToolContent};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, DiscoverRequest, DiscoverRequestParams,
-    GetPromptRequest, GetPromptRequestParams, PingRequest, ReadResourceRequest, ReadResourceRequestParams, ServerResult,
+    GetPromptRequest, GetPromptRequestParams, PingRequest, ReadResourceRequest, ReadResourceRequestParams,
+    ServerResult,
 };
 use serde_json::{Map, Value};
 
@@ -19,8 +20,7 @@ use super::{
     connection::{Connection, Trouble},
     error::Fault,
     exchange::{Exchange, meta},
-    lists,
-    named,
+    lists, named,
     pins::{self, ToolChange},
     server::Server,
 };
@@ -97,9 +97,7 @@ impl McpHub {
     /// The tools that a server offers, as they are to be approved.
     pub async fn offered(&self, key: &str) -> Result<BTreeMap<String, Value>, HubError> {
         let server = self.server(key)?;
-        let offered = Arc::clone(&server).with(|connection| {
-            Arc::clone(&server).offered(connection)
-        });
+        let offered = Arc::clone(&server).with(|connection| Arc::clone(&server).offered(connection));
         offered.await.map(|offered| offered.tools.clone()).map_err(|fault| named(key, fault))
     }
 
@@ -191,10 +189,12 @@ impl McpHub {
             async move {
                 let (begun, modern) = (Instant::now(), connection.is_modern());
                 exchange(&server, &connection, &caller)
-                    .run(|_| if modern {
-                        ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
-                    } else {
-                        ClientRequest::PingRequest(PingRequest::default())
+                    .run(|_| {
+                        if modern {
+                            ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
+                        } else {
+                            ClientRequest::PingRequest(PingRequest::default())
+                        }
                     })
                     .await?;
                 Ok(begun.elapsed())

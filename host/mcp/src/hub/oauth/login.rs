@@ -43,7 +43,8 @@ pub struct Callback {
 impl Callback {
     /// Reads it from where the browser was sent; says what is wrong with it where it is no success.
     pub fn from_url(url: &Url) -> Result<Self, String> {
-        let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let parameter =
+            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         if let Some(error) = parameter("error") {
             return Err(parameter("error_description").map_or(error.clone(), |more| format!("{error}: {more}")));
         }
@@ -185,7 +186,9 @@ mod tests {
 
     #[test]
     fn only_pages_are_opened() {
-        for url in ["https://login.example/authorize?a=$(id)", "http://localhost:1/a", "http://127.0.0.1/a", "http://[::1]/"] {
+        for url in
+            ["https://login.example/authorize?a=$(id)", "http://localhost:1/a", "http://127.0.0.1/a", "http://[::1]/"]
+        {
             assert!(openable(url).is_ok(), "{url}");
         }
         for url in [

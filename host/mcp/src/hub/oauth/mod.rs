@@ -21,13 +21,13 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-pub use self::{
-    login::{Callback, LoginUrl},
-    store::TokenStore,
-};
 use self::{
     login::Pending,
     store::{Keeper, Kept},
+};
+pub use self::{
+    login::{Callback, LoginUrl},
+    store::TokenStore,
 };
 use super::{
     error::Fault,
@@ -242,9 +242,9 @@ impl OAuth {
         manager.set_credential_store(Keeper::new(self, store::Client::default()));
         // rmcp's future must stay on its thread, so it is given one for as long as it takes.
         let runtime = Handle::current();
-        let exchanged = self.tasks.spawn_blocking(move || {
-            runtime.block_on(manager.exchange_client_credentials(&config)).map(|_| manager)
-        });
+        let exchanged = self
+            .tasks
+            .spawn_blocking(move || runtime.block_on(manager.exchange_client_credentials(&config)).map(|_| manager));
         exchanged.await.map_err(|error| AuthError::InternalError(error.to_string()))?
     }
 
