@@ -60,13 +60,19 @@ async fn calls(hub: &McpHub, tasks: &TaskTracker) -> Result<()> {
         let peer = direct.peer().clone();
         let by_rmcp = measure(concurrent, || {
             let (peer, arguments) = (peer.clone(), arguments.clone());
-            async move { Ok(drop(peer.call_tool(CallToolRequestParams::new("echo").with_arguments(arguments)).await?)) }
+            async move {
+                peer.call_tool(CallToolRequestParams::new("echo").with_arguments(arguments)).await?;
+                Ok(())
+            }
         });
         let by_rmcp = by_rmcp.await?;
         let by_hub = measure(concurrent, || {
             let (hub, arguments) = (hub.clone(), arguments.clone());
             let call = HubCall { tool: "echo".to_owned(), arguments, meta: Map::new(), caller: Arc::new(SilentCaller) };
-            async move { Ok(drop(hub.call("echo", call).await?)) }
+            async move {
+                hub.call("echo", call).await?;
+                Ok(())
+            }
         });
         let by_hub = by_hub.await?;
         for (name, figures) in [("rmcp", by_rmcp), ("hub", by_hub)] {

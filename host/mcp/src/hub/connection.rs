@@ -116,11 +116,11 @@ impl Opening {
                 (running, None)
             }
             Connect::Stream(launcher) => {
-                let launched = launcher.launch().await;
-                let launched = launched.map_err(|error| (Fault::Launch(error.to_string()).into(), false))?;
-                let output = Lines::new(launched.output, longest, Arc::clone(&ending));
-                let transport = AsyncRwTransport::new_client(output, launched.input).with_max_line_length(usize::MAX);
-                (session(client, Probed::new(transport), self.legacy, ended.clone()).await, Some(launched.process))
+                let started = launcher.launch().await;
+                let started = started.map_err(|error| (Fault::Launch(error.to_string()).into(), false))?;
+                let output = Lines::new(started.output, longest, Arc::clone(&ending));
+                let transport = AsyncRwTransport::new_client(output, started.input).with_max_line_length(usize::MAX);
+                (session(client, Probed::new(transport), self.legacy, ended.clone()).await, Some(started.process))
             }
         };
         let running = running.map_err(|error| {
