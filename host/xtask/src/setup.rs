@@ -1,13 +1,14 @@
 //! `cargo xtask setup`: what building needs beyond rustup and the C compiler that linked this tool.
 //!
 //! Two things: Rust's standard library for `wasm32-wasip2`, and a C compiler for it (`QuickJS` is C). And for the tests a Python
-//! for the providers' clients, a Redis, an OCI registry, Docker, and components in other languages. Each part looks first whether it is there already, so that every other
+//! for the providers' clients, a Redis, an OCI registry, Docker, programs that speak MCP, and components in other languages. Each part looks first whether it is there already, so that every other
 //! command can afford to set up before it begins.
 
 mod compiler;
 mod componentize;
 mod debian;
 mod docker;
+mod mcp_peers;
 mod python;
 mod redis;
 mod registry;
@@ -42,6 +43,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     redis::ensure()?;
     registry::ensure()?;
     docker::ensure()?;
+    mcp_peers::ensure()?;
     componentize::ensure(workspace)
 }
 

@@ -9,8 +9,8 @@ use nexus_model::{AskError, LogLine, Progress};
 use rmcp::{
     ErrorData, RoleClient,
     model::{
-        ClientCapabilities, ClientConfig, ClientResult, ErrorCode, Implementation, ProtocolVersion, RequestId,
-        ServerNotification, ServerRequest,
+        ClientCapabilities, ClientConfig, ClientResult, ElicitationCapability, ErrorCode, Implementation,
+        ProtocolVersion, RequestId, RootsCapabilities, SamplingCapability, ServerNotification, ServerRequest,
     },
     service::{InboundStreamOrigin, NotificationContext, RequestContext, Service},
 };
@@ -45,7 +45,7 @@ impl Client {
         request: &ServerRequest,
         context: RequestContext<RoleClient>,
     ) -> Result<T, ErrorData> {
-        let mut request = serde_json::to_value(request).map_err(unusable)?;
+        let mut request = serde_json::to_value(request).map_err(|error| unusable(&error))?;
         let method = request["method"].as_str().unwrap_or_default().to_owned();
         let origin = context.extensions.get::<InboundStreamOrigin>().and_then(|origin| match origin {
             InboundStreamOrigin::OutboundRequest(id) => Some(id.clone()),
@@ -60,11 +60,11 @@ impl Client {
             AskError::Unsupported(why) => ErrorData::new(ErrorCode::METHOD_NOT_FOUND, why, None),
             other => ErrorData::internal_error(other.to_string(), None),
         })?;
-        serde_json::from_value(answer).map_err(unusable)
+        serde_json::from_value(answer).map_err(|error| unusable(&error))
     }
 }
 
-fn unusable(error: serde_json::Error) -> ErrorData {
+fn unusable(error: &serde_json::Error) -> ErrorData {
     ErrorData::internal_error(format!("the answer is none that the protocol knows: {error}"), None)
 }
 
@@ -98,7 +98,7 @@ impl Service<RoleClient> for Client {
             }
             ServerNotification::LoggingMessageNotification(told) => {
                 // Member by member it is deprecated; servers of the older revision will be there for long.
-                let mut told = serde_json::to_value(told.params).map_err(unusable)?;
+                let mut told = serde_json::to_value(told.params).map_err(|error| unusable(&error))?;
                 let member = |name: &str| told[name].as_str().map(ToOwned::to_owned);
                 let (level, logger) = (member("level").unwrap_or_else(|| "info".to_owned()), member("logger"));
                 self.in_flight.log(LogLine { level, logger, data: told["data"].take() }).await;
@@ -111,9 +111,9 @@ impl Service<RoleClient> for Client {
 
     fn get_info(&self) -> ClientConfig {
         let mut capabilities = ClientCapabilities::default();
-        capabilities.elicitation = Some(Default::default());
-        capabilities.sampling = Some(Default::default());
-        capabilities.roots = Some(Default::default());
+        capabilities.elicitation = Some(ElicitationCapability::default());
+        capabilities.sampling = Some(SamplingCapability::default());
+        capabilities.roots = Some(RootsCapabilities::default());
         let about = Implementation::new("nexus", env!("CARGO_PKG_VERSION"));
         ClientConfig::new(capabilities, about).with_protocol_version(ProtocolVersion::V_2025_11_25)
     }

@@ -18,7 +18,7 @@ use rmcp::{
         serve_client_with_lifecycle_and_ct,
     },
     transport::{
-        AuthError, IntoTransport,
+        AuthError, Transport,
         async_rw::AsyncRwTransport,
         streamable_http_client::{HttpStatusError, StreamableHttpError},
     },
@@ -34,6 +34,7 @@ use super::{
     launch::Process,
     lines::{Ending, Lines},
     oauth,
+    probed::Probed,
     spec::{Connect, HubConfig, ServerSpec},
     web::{Web, WebError, cause, causes},
 };
@@ -107,7 +108,7 @@ impl Opening {
                 let (calls, listening) = (self.config.calls, CancellationToken::new());
                 let transport = http::transport(url.clone(), self.auth, self.web, longest, calls, listening.clone());
                 let transport = transport.await.map_err(|fault| (fault.into(), false))?;
-                let running = session(client, transport, self.legacy, ended.clone()).await;
+                let running = session(client, Probed::new(transport), self.legacy, ended.clone()).await;
                 if running.as_ref().is_ok_and(|running| !is_modern(running.peer())) {
                     // A server without sessions is not listened to.
                     let _ = timeout(LISTENING, listening.cancelled()).await;
@@ -115,11 +116,11 @@ impl Opening {
                 (running, None)
             }
             Connect::Stream(launcher) => {
-                let launched = launcher.launch().await;
-                let launched = launched.map_err(|error| (Fault::Launch(error.to_string()).into(), false))?;
-                let output = Lines::new(launched.output, longest, Arc::clone(&ending));
-                let transport = AsyncRwTransport::new_client(output, launched.input).with_max_line_length(usize::MAX);
-                (session(client, transport, self.legacy, ended.clone()).await, Some(launched.process))
+                let started = launcher.launch().await;
+                let started = started.map_err(|error| (Fault::Launch(error.to_string()).into(), false))?;
+                let output = Lines::new(started.output, longest, Arc::clone(&ending));
+                let transport = AsyncRwTransport::new_client(output, started.input).with_max_line_length(usize::MAX);
+                (session(client, Probed::new(transport), self.legacy, ended.clone()).await, Some(started.process))
             }
         };
         let running = running.map_err(|error| {
@@ -168,6 +169,10 @@ impl Connection {
         Trouble::Fault(match error {
             ServiceError::McpError(error) => refused(error),
             ServiceError::TransportSend(error) => self.not_sent(error.error.as_ref()),
+            // rmcp says so of one answer, too, and not why it broke off.
+            ServiceError::TransportClosed if !self.is_closed() => {
+                Fault::Ended(format!("its answer broke off, or had more than {} bytes", self.longest))
+            }
             ServiceError::TransportClosed => ended_because(&self.ending, self.longest, self.process.as_deref()),
             ServiceError::Cancelled { reason } => {
                 Fault::Ended(format!("it was cancelled: {}", reason.as_deref().unwrap_or("nobody says why")))
@@ -198,16 +203,14 @@ fn is_modern(peer: &Peer<RoleClient>) -> bool {
     peer.peer_info().is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28)
 }
 
-fn session<T, E, A>(
+fn session<T>(
     client: Client,
     transport: T,
     legacy: bool,
     ended: CancellationToken,
 ) -> BoxFuture<'static, Result<RunningService<RoleClient, Client>, ClientInitializeError>>
 where
-    T: IntoTransport<RoleClient, E, A>,
-    E: std::error::Error + Send + Sync + 'static,
-    A: 'static,
+    T: Transport<RoleClient> + 'static,
 {
     let lifecycle = if legacy {
         ClientLifecycleMode::Initialize

@@ -28,7 +28,7 @@ const COMPLAINT: usize = 4 << 10;
 pub(crate) enum Auth {
     None,
     Bearer(Arc<dyn SecretSource>),
-    OAuth(Arc<OAuth>),
+    Tokens(Arc<OAuth>),
 }
 
 impl Auth {
@@ -37,7 +37,7 @@ impl Auth {
             HttpAuth::None => Self::None,
             HttpAuth::Bearer(secret) => Self::Bearer(Arc::clone(secret)),
             HttpAuth::OAuth(spec) => {
-                Self::OAuth(Arc::new(OAuth::new(key, url.clone(), (**spec).clone(), web.clone(), tasks.clone())))
+                Self::Tokens(Arc::new(OAuth::new(key, url.clone(), (**spec).clone(), web.clone(), tasks.clone())))
             }
         }
     }
@@ -49,13 +49,13 @@ impl Auth {
                 Ok(secret) => Ok(Some(secret.expose_secret().to_owned())),
                 Err(why) => Err(AuthError::CredentialStoreError(why)),
             },
-            Self::OAuth(oauth) => oauth.token().await,
+            Self::Tokens(oauth) => oauth.token().await,
         }
     }
 
     /// How often there was another token.
     pub(crate) fn generation(&self) -> u64 {
-        if let Self::OAuth(oauth) = self { oauth.generation() } else { 0 }
+        if let Self::Tokens(oauth) = self { oauth.generation() } else { 0 }
     }
 
     /// Brings another token after the server refused, or says what somebody has to do.
@@ -63,7 +63,7 @@ impl Auth {
         match self {
             Self::None => Err(Fault::LoginFailed("it wants a token, and its definition has none".to_owned())),
             Self::Bearer(_) => Err(Fault::LoginFailed("it refuses the secret of its definition".to_owned())),
-            Self::OAuth(oauth) => match Arc::clone(&oauth).renew(generation, challenge.clone()).await {
+            Self::Tokens(oauth) => match Arc::clone(&oauth).renew(generation, challenge.clone()).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(oauth.refused(&challenge)),
                 Err(error) => Err(oauth::fault(&error)),
@@ -74,14 +74,14 @@ impl Auth {
     /// What is wrong where the server refuses a token that is new.
     pub(crate) fn refused(&self, challenge: &str) -> Fault {
         match self {
-            Self::OAuth(oauth) => oauth.refused(challenge),
+            Self::Tokens(oauth) => oauth.refused(challenge),
             _ => Fault::LoginFailed("it refuses its token".to_owned()),
         }
     }
 
     /// The server answered.
     pub(crate) fn worked(&self) {
-        if let Self::OAuth(oauth) = self {
+        if let Self::Tokens(oauth) = self {
             oauth.worked();
         }
     }

@@ -77,6 +77,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for Lines<R> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
         if let Err(ending) = self.look_at(&buffer.filled()[before..]) {
             let _ = self.ending.set(ending);
+            // With an error nothing is read.
+            buffer.set_filled(before);
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         Poll::Ready(Ok(()))

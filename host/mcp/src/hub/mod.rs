@@ -15,6 +15,7 @@ pub(crate) mod lines;
 mod lists;
 mod oauth;
 mod pins;
+mod probed;
 mod process;
 mod server;
 mod spec;
@@ -101,14 +102,14 @@ impl McpHub {
     /// Begins the login of a person who will be sent to `redirect` after it.
     pub async fn begin_login(&self, key: &str, redirect: &Url) -> Result<LoginUrl, HubError> {
         let server = self.server(key)?;
-        let Auth::OAuth(oauth) = &server.auth else { return Err(named(key, no_login())) };
+        let Auth::Tokens(oauth) = &server.auth else { return Err(named(key, no_login())) };
         oauth.begin_login(redirect).await.map_err(|fault| named(key, fault))
     }
 
     /// Ends the login with what came back from it. Tokens are kept in the store of the server.
     pub async fn finish_login(&self, key: &str, callback: &Callback) -> Result<(), HubError> {
         let server = self.server(key)?;
-        let Auth::OAuth(oauth) = &server.auth else { return Err(named(key, no_login())) };
+        let Auth::Tokens(oauth) = &server.auth else { return Err(named(key, no_login())) };
         oauth.finish_login(callback).await.map_err(|fault| named(key, fault))
     }
 

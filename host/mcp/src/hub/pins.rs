@@ -125,7 +125,7 @@ mod tests {
     fn any_member_of_a_tool_is_pinned() {
         let approved = json!({"name": "a", "inputSchema": {}, "annotations": {"readOnlyHint": true}});
         let offered = json!({"name": "a", "inputSchema": {}, "annotations": {"readOnlyHint": false}});
-        let pins = Pins::of(&tools(&[approved.clone()]));
+        let pins = Pins::of(&tools(std::slice::from_ref(&approved)));
         assert_eq!(pins.check(&Pins::of(&tools(&[approved])), "a"), Ok(()));
         assert_eq!(pins.check(&Pins::of(&tools(&[offered])), "a"), Err(Fault::Changed("a".to_owned())));
         assert_eq!(pins.check(&Pins::default(), "a"), Err(Fault::Unknown("a".to_owned())));

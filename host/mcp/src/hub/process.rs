@@ -48,7 +48,10 @@ impl fmt::Debug for ProcessLauncher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The values of the environment are secrets as often as not.
         let names: Vec<_> = self.environment.keys().collect();
-        f.debug_struct("ProcessLauncher").field("program", &self.program).field("environment", &names).finish()
+        f.debug_struct("ProcessLauncher")
+            .field("program", &self.program)
+            .field("environment", &names)
+            .finish_non_exhaustive()
     }
 }
 

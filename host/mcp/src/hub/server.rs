@@ -291,15 +291,14 @@ impl Server {
     /// Counts what is a failure of the server; who is let through no more needs no connection.
     fn blame(&self, connection: &Arc<Connection>, fault: Fault) -> Fault {
         let failed = match &fault {
-            Fault::CallTimeout(_) => true,
             // Many calls may have ended with it.
             Fault::Ended(_) | Fault::TooLarge(_) | Fault::Protocol(_) if connection.is_closed() => connection.blame(),
-            Fault::Ended(_) => true,
+            Fault::CallTimeout(_) | Fault::Ended(_) => true,
             _ => return self.answered(fault),
         };
         let mut state = self.state();
         if failed && state.breaker.failed(Instant::now(), rand::random()) {
-            state.connection = None;
+            state.connection.take_if(|live| Arc::ptr_eq(live, connection));
         }
         fault
     }

@@ -10,7 +10,10 @@ use reqwest::{
     redirect::Policy,
     retry,
 };
-use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientError, OAuthHttpClientFuture, OAuthHttpRequest};
+use rmcp::transport::{
+    auth::{OAuthHttpClient, OAuthHttpClientError, OAuthHttpClientFuture, OAuthHttpRequest},
+    streamable_http_client::StreamableHttpError,
+};
 use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
@@ -153,16 +156,24 @@ impl OAuthHttpClient for Web {
 /// An error with all that caused it, in one line.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
+    let mut next = source(error);
     while let Some(cause) = next {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
-        next = cause.source();
+        next = source(cause);
     }
     text
+}
+
+/// What caused an error. rmcp does not tell of one kind of its own.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::Client(cause)) => Some(cause),
+        _ => error.source(),
+    }
 }
 
 /// Looks for an error of one kind among an error and its causes.
@@ -172,7 +183,7 @@ pub(crate) fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) ->
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = error.source();
+        next = source(error);
     }
     None
 }
