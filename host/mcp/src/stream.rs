@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use nexus_model::ToolCatalogue;
 use rmcp::{RoleServer, ServiceExt, service::RunningService};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -53,9 +54,20 @@ impl StreamServer {
     ///
     /// # Errors
     /// [`StreamError`].
-    pub async fn begin(
-        input: impl AsyncRead + Send + Unpin + 'static,
-        output: impl AsyncWrite + Send + Unpin + 'static,
+    pub fn begin(
+        input: Box<dyn AsyncRead + Send + Unpin>,
+        output: Box<dyn AsyncWrite + Send + Unpin>,
+        catalogue: Arc<dyn ToolCatalogue>,
+        key: [u8; 32],
+        tasks: TaskTracker,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<Self, StreamError>> {
+        Box::pin(Self::begin_plain(input, output, catalogue, key, tasks, cancel))
+    }
+
+    async fn begin_plain(
+        input: Box<dyn AsyncRead + Send + Unpin>,
+        output: Box<dyn AsyncWrite + Send + Unpin>,
         catalogue: Arc<dyn ToolCatalogue>,
         key: [u8; 32],
         tasks: TaskTracker,
@@ -75,7 +87,11 @@ impl StreamServer {
     ///
     /// # Errors
     /// The program did not end it as the protocol says.
-    pub async fn ended(self) -> Result<(), StreamError> {
+    pub fn ended(self) -> BoxFuture<'static, Result<(), StreamError>> {
+        Box::pin(self.ended_plain())
+    }
+
+    async fn ended_plain(self) -> Result<(), StreamError> {
         let waited = self.running.waiting().await;
         if let Some(why) = ended(&self.ending) {
             return Err(why);

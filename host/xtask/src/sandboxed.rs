@@ -20,8 +20,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo(["rustc", "--release", "--package", "nexus-orchestrator", "--example", ECHO.0]);
     cargo.arg("--target-dir").arg(&folder).args(["--", "-C", "target-feature=+crt-static"]);
     run_command(&mut cargo)?;
-    let (made, wanted) =
-        (folder.join("release/examples").join(ECHO.0), workspace.programs().join(ECHO.1));
+    let (made, wanted) = (folder.join("release/examples").join(ECHO.0), workspace.programs().join(ECHO.1));
     // A rename is seen whole or not at all.
     let beside = wanted.with_extension("new");
     fs::copy(&made, &beside).with_context(|| format!("{} cannot be copied", made.display()))?;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use nexus_mcp::StreamServer;
 use nexus_model::{AppName, RuntimeStore, SandboxPool, StoreError};
 use nexus_sandbox::{
@@ -124,7 +125,11 @@ impl Sandboxes {
     }
 
     /// Has an execution done by a sandbox of its application, within `left`.
-    pub(crate) async fn work(&self, work: Work, left: Duration) -> Result<Value, WorkError> {
+    pub(crate) fn work(&self, work: Work, left: Duration) -> BoxFuture<'_, Result<Value, WorkError>> {
+        Box::pin(self.work_plain(work, left))
+    }
+
+    async fn work_plain(&self, work: Work, left: Duration) -> Result<Value, WorkError> {
         let manager = self.manager.get().ok_or_else(|| WorkError::NoSandbox(self.why()))?;
         let slot = tokio::time::timeout(left, manager.checkout(&work.application.app.name)).await;
         let slot = slot.map_err(|_| WorkError::Late(left))?.map_err(refused)?;
@@ -152,7 +157,11 @@ impl Sandboxes {
     }
 
     /// Ends all sandboxes of all pools, gently at first.
-    pub(crate) async fn drain(&self) {
+    pub(crate) fn drain(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.drain_plain())
+    }
+
+    async fn drain_plain(&self) {
         if let Some(manager) = self.manager.get() {
             manager.drain(PATIENCE).await;
         }
@@ -244,9 +253,15 @@ impl SandboxHandler for Workers {
             sandbox: handle.id().to_owned(),
             desk: Arc::clone(&desk),
         };
-        let serving =
-            StreamServer::begin(output, input, Arc::new(catalogue), rand::random(), self.tasks.clone(), ended.clone())
-                .await?;
+        let serving = StreamServer::begin(
+            Box::new(output),
+            Box::new(input),
+            Arc::new(catalogue),
+            rand::random(),
+            self.tasks.clone(),
+            ended.clone(),
+        )
+        .await?;
         self.tasks.spawn(watch(serving, handle, ended.clone()));
         Ok(Worker { desk, _serving: ended.drop_guard() })
     }

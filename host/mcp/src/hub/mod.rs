@@ -27,6 +27,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -100,14 +101,22 @@ impl McpHub {
     }
 
     /// Begins the login of a person who will be sent to `redirect` after it.
-    pub async fn begin_login(&self, key: &str, redirect: &Url) -> Result<LoginUrl, HubError> {
+    pub fn begin_login<'a>(&'a self, key: &'a str, redirect: &'a Url) -> BoxFuture<'a, Result<LoginUrl, HubError>> {
+        Box::pin(self.begin_login_plain(key, redirect))
+    }
+
+    async fn begin_login_plain(&self, key: &str, redirect: &Url) -> Result<LoginUrl, HubError> {
         let server = self.server(key)?;
         let Auth::Tokens(oauth) = &server.auth else { return Err(named(key, no_login())) };
         oauth.begin_login(redirect).await.map_err(|fault| named(key, fault))
     }
 
     /// Ends the login with what came back from it. Tokens are kept in the store of the server.
-    pub async fn finish_login(&self, key: &str, callback: &Callback) -> Result<(), HubError> {
+    pub fn finish_login<'a>(&'a self, key: &'a str, callback: &'a Callback) -> BoxFuture<'a, Result<(), HubError>> {
+        Box::pin(self.finish_login_plain(key, callback))
+    }
+
+    async fn finish_login_plain(&self, key: &str, callback: &Callback) -> Result<(), HubError> {
         let server = self.server(key)?;
         let Auth::Tokens(oauth) = &server.auth else { return Err(named(key, no_login())) };
         oauth.finish_login(callback).await.map_err(|fault| named(key, fault))

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::BoxFuture;
 use nexus_model::{SilentCaller, ToolCaller, ToolContent};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, DiscoverRequest, DiscoverRequestParams,
@@ -69,6 +70,7 @@ pub struct ServerTools {
     pub resting: Option<Duration>,
 }
 
+/// The futures are boxed, so that what they are made of is compiled in this crate, once.
 impl McpHub {
     /// The tools of a server as far as they are known now. Never waits, whatever the server does: what is not known, or was not
     /// looked at lately, is looked at in the background.
@@ -95,22 +97,34 @@ impl McpHub {
     }
 
     /// The tools that a server offers, as they are to be approved.
-    pub async fn offered(&self, key: &str) -> Result<BTreeMap<String, Value>, HubError> {
+    pub fn offered<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<BTreeMap<String, Value>, HubError>> {
+        Box::pin(self.offered_plain(key))
+    }
+
+    async fn offered_plain(&self, key: &str) -> Result<BTreeMap<String, Value>, HubError> {
         let server = self.server(key)?;
         let offered = Arc::clone(&server).with(|connection| Arc::clone(&server).offered(connection));
         offered.await.map(|offered| offered.tools.clone()).map_err(|fault| named(key, fault))
     }
 
     /// What is different about what a server offers from what was approved.
-    pub async fn diff(&self, key: &str) -> Result<Vec<ToolChange>, HubError> {
-        let offered = self.offered(key).await?;
+    pub fn diff<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Vec<ToolChange>, HubError>> {
+        Box::pin(self.diff_plain(key))
+    }
+
+    async fn diff_plain(&self, key: &str) -> Result<Vec<ToolChange>, HubError> {
+        let offered = self.offered_plain(key).await?;
         let approved = self.server(key)?.approved();
         let approved = approved.tools.iter().map(|(name, tool)| (name.clone(), Value::clone(tool))).collect();
         Ok(pins::diff(&approved, &offered))
     }
 
     /// Calls a tool that was approved and is what was approved. The call is cancelled at the server when this is dropped.
-    pub async fn call(&self, key: &str, call: HubCall) -> Result<ToolContent, HubError> {
+    pub fn call<'a>(&'a self, key: &'a str, call: HubCall) -> BoxFuture<'a, Result<ToolContent, HubError>> {
+        Box::pin(self.call_plain(key, call))
+    }
+
+    async fn call_plain(&self, key: &str, call: HubCall) -> Result<ToolContent, HubError> {
         let server = self.server(key)?;
         let called = async {
             // Nothing is started for what may not be called.
@@ -131,22 +145,44 @@ impl McpHub {
     }
 
     /// The prompts that a server offers, each an object of the protocol.
-    pub async fn prompts(&self, key: &str) -> Result<Vec<Value>, HubError> {
+    pub fn prompts<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Vec<Value>, HubError>> {
+        Box::pin(self.prompts_plain(key))
+    }
+
+    async fn prompts_plain(&self, key: &str) -> Result<Vec<Value>, HubError> {
         self.list(key, lists::prompts).await
     }
 
     /// The resources that a server offers, each an object of the protocol.
-    pub async fn resources(&self, key: &str) -> Result<Vec<Value>, HubError> {
+    pub fn resources<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Vec<Value>, HubError>> {
+        Box::pin(self.resources_plain(key))
+    }
+
+    async fn resources_plain(&self, key: &str) -> Result<Vec<Value>, HubError> {
         self.list(key, lists::resources).await
     }
 
     /// The templates of resources that a server offers, each an object of the protocol.
-    pub async fn templates(&self, key: &str) -> Result<Vec<Value>, HubError> {
+    pub fn templates<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Vec<Value>, HubError>> {
+        Box::pin(self.templates_plain(key))
+    }
+
+    async fn templates_plain(&self, key: &str) -> Result<Vec<Value>, HubError> {
         self.list(key, lists::templates).await
     }
 
     /// A prompt of a server, filled in: the result of the protocol.
-    pub async fn prompt(
+    pub fn prompt<'a>(
+        &'a self,
+        key: &'a str,
+        name: &'a str,
+        arguments: Map<String, Value>,
+        caller: Arc<dyn ToolCaller>,
+    ) -> BoxFuture<'a, Result<Value, HubError>> {
+        Box::pin(self.prompt_plain(key, name, arguments, caller))
+    }
+
+    async fn prompt_plain(
         &self,
         key: &str,
         name: &str,
@@ -167,7 +203,16 @@ impl McpHub {
     }
 
     /// A resource of a server: the result of the protocol.
-    pub async fn read(&self, key: &str, uri: &str, caller: Arc<dyn ToolCaller>) -> Result<Value, HubError> {
+    pub fn read<'a>(
+        &'a self,
+        key: &'a str,
+        uri: &'a str,
+        caller: Arc<dyn ToolCaller>,
+    ) -> BoxFuture<'a, Result<Value, HubError>> {
+        Box::pin(self.read_plain(key, uri, caller))
+    }
+
+    async fn read_plain(&self, key: &str, uri: &str, caller: Arc<dyn ToolCaller>) -> Result<Value, HubError> {
         let params = ReadResourceRequestParams::new(uri);
         let result = self.ask(key, caller, move |answers| {
             let mut params = params.clone();
@@ -181,7 +226,11 @@ impl McpHub {
     }
 
     /// Whether a server answers, and how long it takes. It is connected to if it is not yet.
-    pub async fn ping(&self, key: &str) -> Result<Duration, HubError> {
+    pub fn ping<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Duration, HubError>> {
+        Box::pin(self.ping_plain(key))
+    }
+
+    async fn ping_plain(&self, key: &str) -> Result<Duration, HubError> {
         let server = self.server(key)?;
         let caller: Arc<dyn ToolCaller> = Arc::new(SilentCaller);
         let pinged = Arc::clone(&server).with(|connection| {
