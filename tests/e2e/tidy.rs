@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 /// The crates of the host and their layers. A crate imports lower layers only.
-const LAYERS: [(&str, u8); 10] = [
+const LAYERS: [(&str, u8); 11] = [
     ("nexus-model", 0),
     ("nexus-definitions", 1),
     ("nexus-egress", 1),
@@ -20,14 +20,16 @@ const LAYERS: [(&str, u8); 10] = [
     ("nexus-signals", 1),
     ("nexus-state", 1),
     ("nexus-mcp", 2),
+    ("nexus-sandbox", 2),
     ("nexus-wasm", 2),
     ("nexus-core", 3),
     ("nexus-server", 4),
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.
-const OWNERS: [(&str, &str); 16] = [
+const OWNERS: [(&str, &str); 17] = [
     ("axum", "nexus-server"),
+    ("bollard", "nexus-sandbox"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
     ("minijinja", "nexus-definitions"),
