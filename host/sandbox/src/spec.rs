@@ -114,9 +114,9 @@ pub struct ServerProfile {
     pub name: String,
     /// A volume of its own.
     pub volume: Option<VolumeSpec>,
-    /// Who decides where it may go. Left out, it has no network. With it, it has a network of its own that only leads to the gate's
-    /// proxy, and to what else listens on the gateway's address of the engine's machine, so on all addresses: a firewall has to
-    /// close that.
+    /// Who decides where it may go. Left out, it has no network. With it, it has a network of its own with no way to
+    /// other machines but the gate's proxy. The engine does not keep it from the addresses of its **own machine**: what listens
+    /// there is reached, until a firewall drops what comes in from interfaces `nxs+` to anything but the proxy's port.
     pub gate: Option<Arc<dyn Gate>>,
 }
 

@@ -18,6 +18,9 @@ pub(super) const LEASE: &str = "nexus.lease";
 const SCRATCH_INODES: u32 = 16 << 10;
 /// Shared memory of an outside server; an orchestrator has none.
 const SERVER_SHARED: i64 = 16 << 20;
+/// Where an outside server's names are resolved: nowhere, in its own network. The engine would ask the host's servers for it
+/// (CVE-2024-29018), and so carry what it says to the outside.
+const NO_NAMES: &str = "127.0.0.1";
 /// When memory is short on the whole machine, a sandbox goes before the host does.
 const EXPENDABLE: i64 = 500;
 
@@ -73,6 +76,7 @@ fn host_config(spec: &SandboxSpec, runtime: Option<&str>, network: Option<&str>)
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         readonly_rootfs: Some(true),
         network_mode: Some(network.unwrap_or("none").to_owned()),
+        dns: network.map(|_| vec![NO_NAMES.to_owned()]),
         ipc_mode: Some(if shared { "private" } else { "none" }.to_owned()),
         shm_size: shared.then_some(SERVER_SHARED),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
@@ -180,6 +184,7 @@ mod tests {
         check_walls(&body);
         let host = body.host_config.unwrap();
         assert_eq!((host.network_mode.as_deref(), body.network_disabled), (Some("net-1"), Some(false)));
+        assert_eq!(host.dns, Some(vec![NO_NAMES.to_owned()]));
         let mounts = host.mounts.unwrap();
         assert_eq!(mounts.len(), 1);
         assert_eq!((mounts[0].typ, mounts[0].source.as_deref()), (Some(MountType::VOLUME), Some("notes")));

@@ -1,15 +1,22 @@
 //! The network of one outside server, which has one way out: the proxy.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use bollard::{
     Docker,
     models::{NetworkCreateRequest, NetworkInspect},
 };
 use ipnet::IpNet;
+use nexus_model::sha256_hex;
 
 use super::{DockerDriver, body::labels, start::is_gone};
 use crate::{EgressProxy, SandboxError, ServerProfile, proxy::Listener};
+
+/// The engine's option that names the interface.
+const BRIDGE: &str = "com.docker.network.bridge.name";
 
 /// A network without a way out, and the proxy that listens on its gateway. Others of the engine's networks do not reach it.
 pub(super) struct Link {
@@ -22,8 +29,10 @@ impl DockerDriver {
     /// The server's own network, if it may go anywhere.
     pub(super) async fn open_link(&self, server: &ServerProfile) -> Result<Option<Link>, SandboxError> {
         let Some(gate) = &server.gate else { return Ok(None) };
+        let name = format!("nexus-{}-{}", self.owner.lease, server.name);
         let request = NetworkCreateRequest {
-            name: format!("nexus-{}-{}", self.owner.lease, server.name),
+            options: Some(HashMap::from([(BRIDGE.to_owned(), interface(&name))])),
+            name,
             driver: Some("bridge".to_owned()),
             internal: Some(true),
             attachable: Some(false),
@@ -37,7 +46,11 @@ impl DockerDriver {
             let found = self.docker.inspect_network(&network, None).await;
             let (gateway, peers) = address(&found.map_err(SandboxError::engine("look at the network"))?)
                 .ok_or(SandboxError::Spec("the engine gave the network no gateway"))?;
-            let listener = Listener { address: SocketAddr::new(gateway, 0), peers, server: server.name.clone() };
+            let listener = Listener {
+                address: SocketAddr::new(gateway, self.settings.proxy.port),
+                peers,
+                server: server.name.clone(),
+            };
             EgressProxy::listen(listener, gate.clone(), self.settings.proxy.clone(), &self.tasks).await
         };
         match listening.await {
@@ -76,6 +89,12 @@ async fn remove(docker: &Docker, network: &str) {
     {
         tracing::warn!(network, %error, "the network of a sandbox could not be removed");
     }
+}
+
+/// The name of a network's interface on the engine's machine, by which a firewall knows it: `nxs` and twelve digits. An interface's
+/// name has 15 characters at most.
+fn interface(network: &str) -> String {
+    format!("nxs{}", &sha256_hex(network)[..12])
 }
 
 /// The gateway of a network, and the addresses in it.

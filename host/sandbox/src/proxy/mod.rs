@@ -46,6 +46,8 @@ pub enum Refused {
 /// Bounds of one proxy, which serves one outside server.
 #[derive(Debug, Clone)]
 pub struct ProxyBounds {
+    /// The port that every proxy listens at, each at the gateway of its own network, so that one rule of a firewall fits all.
+    pub port: u16,
     /// Connections at one time; more are not accepted until one ends.
     pub connections: usize,
     /// How long the head of a request may take.
@@ -59,6 +61,7 @@ pub struct ProxyBounds {
 impl Default for ProxyBounds {
     fn default() -> Self {
         Self {
+            port: 3128,
             connections: 32,
             head: Duration::from_secs(10),
             connect: Duration::from_secs(15),

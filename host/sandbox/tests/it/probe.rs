@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     process::Command,
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
 };
@@ -57,17 +58,19 @@ fn deaf() {
     }
 }
 
-/// Writes as fast as it may, and says on standard error how far it came.
+/// Writes as fast as it may. For each line that it hears, it says on standard error how many it had written then.
 fn flood() {
+    static LINES: AtomicU64 = AtomicU64::new(0);
     say("ready");
+    thread::spawn(|| {
+        for _ in io::stdin().lock().lines() {
+            eprintln!("{}", LINES.load(Ordering::Relaxed));
+        }
+    });
     let line = "x".repeat(1023);
-    let mut lines = 0_u64;
     loop {
         say(&line);
-        lines += 1;
-        if lines % 256 == 0 {
-            eprintln!("{lines}");
-        }
+        LINES.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -106,12 +106,12 @@ async fn start(apps: &[(&str, &[&str])]) -> Host {
     host
 }
 
-async fn run(host: &Host, app: &str, operation: &str, input: &Value) -> (StatusCode, Value) {
-    let answer = in_time(host.post(&format!("/v1/apps/{app}/operations/{operation}"), input).send()).await.unwrap();
+async fn run(host: &Host, app: &str, operation: &str, input: Value) -> (StatusCode, Value) {
+    let answer = in_time(host.post(&format!("/v1/apps/{app}/operations/{operation}"), &input).send()).await.unwrap();
     (answer.status(), answer.json().await.unwrap())
 }
 
-async fn tool(host: &Host, input: &Value) -> Value {
+async fn tool(host: &Host, input: Value) -> Value {
     let (status, answer) = run(host, "desk", "tool", input).await;
     assert_eq!(status, 200, "{answer}");
     answer["output"].clone()
@@ -120,27 +120,27 @@ async fn tool(host: &Host, input: &Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_answers_and_uses_what_it_may() {
     let mut host = start(&[("desk", &["echo", "tool", "list", "fail"])]).await;
-    let (status, answer) = run(&host, "desk", "echo", &json!({ "a": [1] })).await;
+    let (status, answer) = run(&host, "desk", "echo", json!({ "a": [1] })).await;
     assert_eq!((status, &answer["output"]), (StatusCode::OK, &json!({ "a": [1] })), "{answer}");
     assert_eq!(answer["path"], "model");
-    let (_, listed) = run(&host, "desk", "list", &json!({})).await;
+    let (_, listed) = run(&host, "desk", "list", json!({})).await;
     let tools = listed["output"]["tools"].as_array().unwrap();
     for named in ["core.work.next", "core.config.get", "core.state.set", "echo"] {
         assert!(tools.contains(&json!(named)), "{named}: {tools:?}");
     }
     assert!(!tools.contains(&json!("core.logs.write")) && !tools.contains(&json!("fail")), "{tools:?}");
-    let config = tool(&host, &json!({ "tool": "core.config.get", "arguments": { "name": "colour" } })).await;
+    let config = tool(&host, json!({ "tool": "core.config.get", "arguments": { "name": "colour" } })).await;
     assert_eq!(config, json!({ "failed": false, "result": { "value": "blue" } }));
     // An application that is named is not looked at: an execution is its own application's.
     let other = json!({ "tool": "core.config.get", "arguments": { "app": "echo-desk", "name": "colour" } });
-    assert_eq!(tool(&host, &other).await["result"], json!({ "value": "blue" }));
-    let found = tool(&host, &json!({ "tool": "core.tools.search", "arguments": { "query": "" } })).await;
+    assert_eq!(tool(&host, other).await["result"], json!({ "value": "blue" }));
+    let found = tool(&host, json!({ "tool": "core.tools.search", "arguments": { "query": "" } })).await;
     let found: Vec<_> = found["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["tool"].clone()).collect();
     assert!(found.contains(&json!("echo")) && !found.contains(&json!("core.logs.write")), "{found:?}");
-    let echoed = tool(&host, &json!({ "tool": "echo", "arguments": { "input": 7 } })).await;
+    let echoed = tool(&host, json!({ "tool": "echo", "arguments": { "input": 7 } })).await;
     assert_eq!(echoed["failed"], false, "{echoed}");
     // What the definition does not name is denied, whoever asked for it, and the audit log says so.
-    let denied = tool(&host, &json!({ "tool": "core.logs.write", "arguments": { "message": "hi" } })).await;
+    let denied = tool(&host, json!({ "tool": "core.logs.write", "arguments": { "message": "hi" } })).await;
     assert_eq!(denied["failed"], true);
     assert!(denied["result"].as_str().unwrap().starts_with("forbidden"), "{denied}");
     let denials = in_time(async {
@@ -154,7 +154,7 @@ async fn a_program_answers_and_uses_what_it_may() {
     })
     .await;
     assert!(denials.to_string().contains("core.logs.write"), "{denials}");
-    let (status, failed) = run(&host, "desk", "fail", &json!({})).await;
+    let (status, failed) = run(&host, "desk", "fail", json!({})).await;
     assert_eq!((status, &failed["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("sandbox_failed")), "{failed}");
     assert!(failed["detail"].as_str().unwrap().contains("I will not"), "{failed}");
     assert!(host.stop().await);
@@ -169,7 +169,7 @@ async fn a_call_with_a_key_is_made_once() {
     };
     // A key is an execution's: another one has others of the same name.
     for count in 1..=2 {
-        assert_eq!(tool(&host, &add("a")).await["result"], json!({ "value": count }));
+        assert_eq!(tool(&host, add("a")).await["result"], json!({ "value": count }));
     }
     assert!(host.stop().await);
 }
@@ -178,11 +178,11 @@ async fn a_call_with_a_key_is_made_once() {
 async fn a_program_that_breaks_the_rules_is_ended_and_nobody_else_notices() {
     let mut host = start(&[("desk", &["echo"]), ("bad", &["foreign", "garbage", "flood", "echo"])]).await;
     for deed in ["foreign", "garbage", "flood"] {
-        let (bad, good) = tokio::join!(run(&host, "bad", deed, &json!({})), run(&host, "desk", "echo", &json!(deed)));
+        let (bad, good) = tokio::join!(run(&host, "bad", deed, json!({})), run(&host, "desk", "echo", json!(deed)));
         assert_eq!((bad.0, &bad.1["code"]), (StatusCode::BAD_GATEWAY, &json!("sandbox_lost")), "{deed}: {}", bad.1);
         assert_eq!((good.0, &good.1["output"]), (StatusCode::OK, &json!(deed)));
         // Another takes its place.
-        let (status, answer) = run(&host, "bad", "echo", &json!(deed)).await;
+        let (status, answer) = run(&host, "bad", "echo", json!(deed)).await;
         assert_eq!((status, &answer["output"]), (StatusCode::OK, &json!(deed)), "{answer}");
     }
     assert!(host.stop().await);
@@ -191,7 +191,7 @@ async fn a_program_that_breaks_the_rules_is_ended_and_nobody_else_notices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_execution_is_cancelled_and_the_program_told() {
     let mut host = start(&[("desk", &["wait", "echo", "tool"])]).await;
-    let waiting = run(&host, "desk", "wait", &json!({}));
+    let waiting = run(&host, "desk", "wait", json!({}));
     let cancelled = async {
         let id = in_time(async {
             loop {
@@ -231,7 +231,7 @@ async fn without_an_engine_the_server_serves_and_says_what_is_missing() {
         }
     })
     .await;
-    let (status, answer) = run(&host, "desk", "echo", &json!({})).await;
+    let (status, answer) = run(&host, "desk", "echo", json!({})).await;
     assert_eq!((status, &answer["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("sandbox_unavailable")), "{answer}");
     assert!(answer["detail"].as_str().unwrap().contains("docker"), "{answer}");
     assert!(host.stop().await);
