@@ -177,7 +177,9 @@ async fn fetch() {
     let end = world.cancel.clone();
     let serving = axum::serve(listener, app).with_graceful_shutdown(end.cancelled_owned());
     world.tasks.spawn(async move { serving.await.unwrap() });
-    world.trust(spec("fetch", python("mcp-server-fetch", &["--ignore-robots-txt"], &world))).await;
+    world
+        .trust(spec("fetch", python("mcp-server-fetch", &["--ignore-robots-txt", "--allow-private-ips"], &world)))
+        .await;
     let fetched =
         timeout(Duration::from_secs(40), world.call("fetch", "fetch", json!({"url": url}))).await.unwrap().unwrap();
     assert!(text(&fetched).contains("a page of this machine"), "{}", text(&fetched));
