@@ -28,7 +28,7 @@ fn javascript(package: &str, arguments: &[&str], world: &World) -> Connect {
     }))
 }
 
-/// A server from PyPI.
+/// A server from Python's index.
 fn python(program: &str, arguments: &[&str], world: &World) -> Connect {
     let program = peers().join("venv/bin").join(program);
     let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
