@@ -44,7 +44,8 @@ pub use self::{
 };
 use self::{
     http::Auth,
-    server::{Approved, Server},
+    pins::Approved,
+    server::Server,
     web::{Web, causes},
 };
 

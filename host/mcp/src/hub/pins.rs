@@ -1,6 +1,6 @@
 //! Tools as they were approved, beside tools as they are offered.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use nexus_model::{canonical_json, sha256_hex};
 use serde_json::Value;
@@ -85,6 +85,20 @@ impl Pins {
             offered if offered == self.0.get(tool) => Ok(()),
             Some(_) => Err(Fault::Changed(tool.to_owned())),
         }
+    }
+}
+
+/// What was approved, and its fingerprints.
+#[derive(Debug)]
+pub(crate) struct Approved {
+    pub(crate) tools: BTreeMap<String, Arc<Value>>,
+    pub(crate) pins: Pins,
+}
+
+impl Approved {
+    pub(crate) fn new(tools: BTreeMap<String, Value>) -> Self {
+        let pins = Pins::of(&tools);
+        Self { tools: tools.into_iter().map(|(name, tool)| (name, Arc::new(tool))).collect(), pins }
     }
 }
 

@@ -1,7 +1,6 @@
 //! One server: its connection, which is there when it is needed, and what is known of it.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +10,6 @@ use std::{
 };
 
 use rmcp::model::SubscriptionFilter;
-use serde_json::Value;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,24 +19,10 @@ use super::{
     error::Fault,
     http::Auth,
     lists::{self, Offered},
-    pins::Pins,
+    pins::Approved,
     spec::{Connect, HubConfig, ServerSpec},
     web::Web,
 };
-
-/// What was approved, and its fingerprints.
-#[derive(Debug)]
-pub(crate) struct Approved {
-    pub(crate) tools: BTreeMap<String, Arc<Value>>,
-    pub(crate) pins: Pins,
-}
-
-impl Approved {
-    pub(crate) fn new(tools: BTreeMap<String, Value>) -> Self {
-        let pins = Pins::of(&tools);
-        Self { tools: tools.into_iter().map(|(name, tool)| (name, Arc::new(tool))).collect(), pins }
-    }
-}
 
 /// A server that the hub knows.
 #[derive(Debug)]

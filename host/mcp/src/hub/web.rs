@@ -21,6 +21,8 @@ use super::spec::HubConfig;
 
 /// Bytes that an answer of an authorization server may have.
 const ANSWER: usize = 1 << 20;
+/// How long a connection is kept for the next request: less than servers do, or they close it when it is used.
+const IDLE: Duration = Duration::from_secs(3);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -59,7 +61,8 @@ impl Web {
     pub(crate) fn new(config: &Arc<HubConfig>) -> reqwest::Result<Self> {
         let opened = config.egress.private_networks.as_slice().into();
         let doors = Doors { resolver: Arc::clone(&config.resolver), opened };
-        let client = builder(config, &doors)?.build()?;
+        // No connection is used twice: one that its server has closed meanwhile would look like a failure.
+        let client = builder(config, &doors)?.pool_max_idle_per_host(0).build()?;
         Ok(Self { config: Arc::clone(config), client, doors })
     }
 
@@ -102,6 +105,7 @@ fn builder(config: &HubConfig, doors: &Doors) -> reqwest::Result<ClientBuilder> 
         .referer(false)
         .no_proxy()
         .connect_timeout(config.egress.patience.connect)
+        .pool_idle_timeout(IDLE)
         .dns_resolver(doors.clone())
         .tls_certs_merge(authorities.collect::<Result<Vec<_>, _>>()?)
         .user_agent(concat!("nexus/", env!("CARGO_PKG_VERSION")));

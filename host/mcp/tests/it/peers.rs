@@ -28,7 +28,7 @@ fn javascript(package: &str, arguments: &[&str], world: &World) -> Connect {
     }))
 }
 
-/// A server from PyPI.
+/// A server from Python's index.
 fn python(program: &str, arguments: &[&str], world: &World) -> Connect {
     let program = peers().join("venv/bin").join(program);
     let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -177,7 +177,9 @@ async fn fetch() {
     let end = world.cancel.clone();
     let serving = axum::serve(listener, app).with_graceful_shutdown(end.cancelled_owned());
     world.tasks.spawn(async move { serving.await.unwrap() });
-    world.trust(spec("fetch", python("mcp-server-fetch", &["--ignore-robots-txt"], &world))).await;
+    world
+        .trust(spec("fetch", python("mcp-server-fetch", &["--ignore-robots-txt", "--allow-private-ips"], &world)))
+        .await;
     let fetched =
         timeout(Duration::from_secs(40), world.call("fetch", "fetch", json!({"url": url}))).await.unwrap().unwrap();
     assert!(text(&fetched).contains("a page of this machine"), "{}", text(&fetched));

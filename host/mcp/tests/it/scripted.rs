@@ -105,8 +105,9 @@ impl Scripted {
             "garbage" => session.write("what is this?\n".repeat(1000).as_bytes()).await,
             "huge" => {
                 session.write(br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":""#).await;
-                for _ in 0..HUGE / (1 << 16) {
-                    session.write(&[b'x'; 1 << 16]).await;
+                let part = vec![b'x'; 1 << 16];
+                for _ in 0..HUGE / part.len() {
+                    session.write(&part).await;
                 }
                 session.write(b"\"}]}}\n").await;
                 return None;

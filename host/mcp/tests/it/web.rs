@@ -89,7 +89,7 @@ async fn answer(State(web): State<Web>, request: Request) -> Response {
 fn huge(media_type: &str, id: &Value) -> Response {
     let begin = if media_type == "application/json" { String::new() } else { "data: ".to_owned() };
     let begin = format!(r#"{begin}{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#);
-    let middle = std::iter::repeat_n(Bytes::from_static(&[b'x'; 1 << 16]), 1600);
+    let middle = std::iter::repeat_n(Bytes::from(vec![b'x'; 1 << 16]), 1600);
     let parts = std::iter::once(Bytes::from(begin)).chain(middle).map(Ok::<_, io::Error>);
     ([(header::CONTENT_TYPE, media_type.to_owned())], Body::from_stream(stream::iter(parts))).into_response()
 }
