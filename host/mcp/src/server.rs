@@ -237,7 +237,10 @@ impl ServerHandler for Server {
             Reference::Prompt(prompt) => CompletionOf::Prompt(prompt.name),
             Reference::Resource(template) => CompletionOf::Template(template.uri),
             _ => {
-                return Err(ErrorData::invalid_params("only arguments of prompts and of templates are completed", None));
+                return Err(ErrorData::invalid_params(
+                    "only arguments of prompts and of templates are completed",
+                    None,
+                ));
             }
         };
         let wanted = CompletionWanted { of, argument: request.argument.name, value: request.argument.value };
