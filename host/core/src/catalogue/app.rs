@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Call, Core, Document, Principal, Scope, Target, ToolCall,
     registry::{Application, OperationEntry},
+    tools::{ToolScope, is_allowed, operations},
 };
 
 const JSON: &str = "application/schema+json";
@@ -85,6 +86,20 @@ impl AppCatalogue {
         }
     }
 
+    async fn call_server(
+        &self,
+        application: &Arc<Application>,
+        call: CatalogueCall,
+    ) -> Result<ToolAnswered, CatalogueError> {
+        let Ok(_permit) = application.permits.try_acquire() else {
+            return Ok(ToolAnswered::Refused("busy: the application is busy".to_owned()));
+        };
+        let key = call.meta.get("nexus/idempotency-key").and_then(Value::as_str);
+        let key = key.map(|key| format!("{}/{key}", self.principal.key_id));
+        let scope = ToolScope::of_client(&self.core, application, call.caller);
+        scope.call(&call.tool, call.arguments, key.as_deref()).await
+    }
+
     fn schema_uri(&self, operation: &Operation, which: &str) -> String {
         format!("nexus://apps/{}/operations/{}/{which}", self.app, operation.name)
     }
@@ -131,13 +146,6 @@ impl ToolCatalogue for AppCatalogue {
 
     fn tools(&self) -> Vec<CatalogueTool> {
         let Some(application) = self.application(Scope::Invoke) else { return Vec::new() };
-        let operations = application.operations.values().map(|entry| CatalogueTool {
-            name: entry.operation.name.to_string(),
-            description: Some(entry.operation.description.clone()),
-            input: arguments::schema(&entry.operation.input),
-            output: Some(Arc::clone(&entry.operation.output)).filter(|schema| arguments::is_object(schema)),
-            read_only: false,
-        });
         let plugins = self.core.tools.list(self.app.as_str()).unwrap_or_default();
         let shown = Shown::new(&application.app.expose);
         let plugins = plugins.into_iter().flat_map(|tool| {
@@ -151,7 +159,9 @@ impl ToolCatalogue for AppCatalogue {
                 read_only: false,
             })
         });
-        let mut tools: Vec<_> = operations.chain(plugins).collect();
+        let servers = self.core.servers().tools(&application).into_iter();
+        let servers = servers.filter(|tool| is_allowed(&application, &tool.name));
+        let mut tools: Vec<_> = operations(&application).chain(plugins).chain(servers).collect();
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         tools
     }
@@ -160,6 +170,10 @@ impl ToolCatalogue for AppCatalogue {
         let application = self.callable()?;
         if let Err(exceeded) = self.core.router.admit(self.app.as_str()) {
             return Ok(ToolAnswered::Refused(format!("rate_limited: {exceeded}")));
+        }
+        let namespace = call.tool.split_once('.').map(|(namespace, _)| namespace);
+        if namespace.is_some_and(|namespace| self.core.servers().find(&application, namespace).is_some()) {
+            return self.call_server(&application, call).await;
         }
         match call.tool.parse().ok().and_then(|name| application.operations.get(&name)) {
             Some(entry) => self.call_operation(entry, call.arguments).await,

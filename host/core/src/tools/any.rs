@@ -39,6 +39,11 @@ pub(crate) struct ToolScope {
 }
 
 impl ToolScope {
+    /// A call of somebody from outside, who may call the application.
+    pub(crate) fn of_client(core: &Core, application: &Arc<Application>, caller: Arc<dyn ToolCaller>) -> Self {
+        Self::of(Running::new(core, application, Instant::now(), caller))
+    }
+
     /// What a plugin's call goes on with.
     pub(super) fn of(running: Running) -> Self {
         let Running { core, application, execution, until, depth, caller } = running;
@@ -188,13 +193,6 @@ impl ToolScope {
 pub(crate) fn allowed(core: &Core, application: &Arc<Application>) -> Vec<CatalogueTool> {
     let host = HostCatalogue::new(core.clone(), Principal::of_app(&application.app.name));
     let host = host.tools().into_iter().map(bound);
-    let operations = application.operations.values().map(|entry| CatalogueTool {
-        name: entry.operation.name.to_string(),
-        description: Some(entry.operation.description.clone()),
-        input: arguments::schema(&entry.operation.input),
-        output: Some(Arc::clone(&entry.operation.output)).filter(|schema| arguments::is_object(schema)),
-        read_only: false,
-    });
     let plugins = application.plugins.values().flat_map(|entry| {
         entry.known.tools().map(|tool| CatalogueTool {
             name: format!("{}.{}", entry.plugin.name, tool.name),
@@ -205,7 +203,7 @@ pub(crate) fn allowed(core: &Core, application: &Arc<Application>) -> Vec<Catalo
         })
     });
     let all = host
-        .chain(operations)
+        .chain(operations(application))
         .chain(plugins)
         .chain(core.servers().tools(application))
         .filter(|tool| is_allowed(application, &tool.name));
@@ -214,8 +212,19 @@ pub(crate) fn allowed(core: &Core, application: &Arc<Application>) -> Vec<Catalo
     tools
 }
 
+/// The operations of an application, as tools.
+pub(crate) fn operations(application: &Application) -> impl Iterator<Item = CatalogueTool> {
+    application.operations.values().map(|entry| CatalogueTool {
+        name: entry.operation.name.to_string(),
+        description: Some(entry.operation.description.clone()),
+        input: arguments::schema(&entry.operation.input),
+        output: Some(Arc::clone(&entry.operation.output)).filter(|schema| arguments::is_object(schema)),
+        read_only: false,
+    })
+}
+
 /// Whether the application lets its executions use this tool.
-fn is_allowed(application: &Application, tool: &str) -> bool {
+pub(crate) fn is_allowed(application: &Application, tool: &str) -> bool {
     application.app.tools.allow.iter().any(|pattern| matches(pattern, tool))
 }
 

@@ -25,7 +25,7 @@ use crate::{
     router::{CallErrorKind, callable, read},
 };
 
-pub(crate) use any::{ToolScope, allowed};
+pub(crate) use any::{ToolScope, allowed, is_allowed, operations};
 use call::FAILED;
 pub use call::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolView};
 pub use grants::widened;

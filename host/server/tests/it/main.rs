@@ -33,6 +33,7 @@ mod replicas;
 mod restart;
 mod sandboxes;
 mod secrets;
+mod servers;
 mod stream;
 mod support;
 mod telemetry;
