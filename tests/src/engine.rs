@@ -63,6 +63,11 @@ impl DockerEngine {
         Ok(engine)
     }
 
+    /// Where it listens, as settings name it; `None` for the one at the usual socket.
+    pub fn address(&self) -> Option<&str> {
+        self.own.as_ref().map(|own| own.socket.as_str())
+    }
+
     /// What `docker` says to these arguments.
     pub fn docker<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
         said(self.command("docker").args(arguments))

@@ -1,0 +1,125 @@
+//! Operations that a program in a container answers, on a real engine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use nexus_tests::{DockerEngine, House, Stage, programs};
+use serde_json::{Value, json};
+
+const APP: &str = "room";
+const WORKER: &str = "nexus-echo-worker";
+
+/// An engine, and the image of the worker in it, by its id.
+fn engine(folder: &Path) -> Result<(DockerEngine, String)> {
+    let engine = DockerEngine::find_or_start(&folder.join("engine"))?;
+    let (program, context) = (programs()?.join(WORKER), folder.join("image"));
+    fs::create_dir(&context)?;
+    fs::copy(&program, context.join(WORKER))
+        .with_context(|| format!("{} is not there: `cargo xtask test` builds it", program.display()))?;
+    let dockerfile = format!("FROM scratch\nCOPY {WORKER} /{WORKER}\nENTRYPOINT [\"/{WORKER}\"]\n");
+    fs::write(context.join("Dockerfile"), dockerfile)?;
+    engine.build("nexus-test-echo-worker", &context)?;
+    let id = engine.docker(["image", "inspect", "--format", "{{.Id}}", "nexus-test-echo-worker"])?;
+    Ok((engine, id.trim().to_owned()))
+}
+
+fn write_app(stage: &Stage, image: &str) -> Result<PathBuf> {
+    let app = stage.apps().join(APP);
+    fs::create_dir_all(&app)?;
+    fs::write(app.join("any.json"), "{}")?;
+    let operations = "    echo: { input: any.json, output: any.json, worker: {} }\n\
+        \x20   slow: { input: any.json, output: any.json, worker: { sleep_ms: 8000 } }\n\
+        \x20   count: { input: any.json, output: any.json, worker: { tool: core.state.increment, times: 200 } }\n\
+        \x20   pry: { input: any.json, output: any.json, worker: { tool: core.definitions.write } }\n";
+    let yaml = format!(
+        "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {APP} }}\nspec:\n  operations:\n{operations}\
+         \x20 tools: {{ allow: [core.state.*] }}\n  limits: {{ timeout: 30s }}\n\
+         \x20 sandbox: {{ image: \"{image}\", min: 1, max: 2, memory_mib: 64 }}\n",
+    );
+    fs::write(app.join("app.yaml"), yaml)?;
+    Ok(app)
+}
+
+fn start(stage: &Stage, engine: &DockerEngine) -> Result<House> {
+    let settings = engine.address().map(|address| format!("sandbox: {{ docker_host: \"{address}\" }}\n"));
+    let house = stage.start_with(&settings.unwrap_or_default(), Some(stage.apps()))?;
+    for _ in 0..600 {
+        if house.api.get("/v1/sandboxes")?.success()?["apps"][APP]["ready"].as_u64().is_some_and(|ready| ready > 0) {
+            return Ok(house);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("no sandbox was ready in time: {}", house.api.get("/v1/sandboxes")?.json())
+}
+
+/// The ids of the sandboxes that the engine has.
+fn sandboxes(engine: &DockerEngine) -> Result<Vec<String>> {
+    let ids = engine.docker(["ps", "--quiet", "--no-trunc", "--filter", "ancestor=nexus-test-echo-worker"])?;
+    Ok(ids.lines().map(ToOwned::to_owned).collect())
+}
+
+fn run(house: &House, operation: &str, input: &Value) -> Result<Value> {
+    house.api.call(APP, operation, input)?.success()
+}
+
+#[test]
+fn a_container_answers_and_has_nothing_but_its_streams() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (engine, image) = engine(folder.path())?;
+    let stage = Stage::new(folder.path())?;
+    write_app(&stage, &image)?;
+    let house = start(&stage, &engine)?;
+    assert_eq!(run(&house, "echo", &json!({ "a": [1, "ü"] }))?, json!({ "a": [1, "ü"] }));
+
+    let counted = run(&house, "count", &json!({ "key": "n" }))?;
+    assert_eq!(counted["result"], json!({ "value": 200 }));
+    let mut micros: Vec<u64> = serde_json::from_value(counted["micros"].clone())?;
+    micros.sort_unstable();
+    println!("a tool call from a warm sandbox and back: p50 {} µs, p99 {} µs", micros[100], micros[197]);
+
+    let pried = run(&house, "pry", &json!({})).unwrap_err().to_string();
+    ensure!(pried.contains("sandbox_failed") || pried.contains("forbidden"), "{pried}");
+
+    let ids = sandboxes(&engine)?;
+    ensure!(!ids.is_empty(), "there is no container");
+    let inspected: Value = serde_json::from_str(&engine.docker(["inspect", &ids[0]])?)?;
+    let (host, config) = (&inspected[0]["HostConfig"], &inspected[0]["Config"]);
+    for (what, is, wanted) in [
+        ("capabilities", &host["CapDrop"], json!(["ALL"])),
+        ("root", &host["ReadonlyRootfs"], json!(true)),
+        ("network", &host["NetworkMode"], json!("none")),
+        ("memory", &host["Memory"], json!(64 << 20)),
+        ("memory and swap", &host["MemorySwap"], json!(64 << 20)),
+        ("mounts", &inspected[0]["Mounts"], json!([])),
+        ("privileged", &host["Privileged"], json!(false)),
+        ("end of input", &config["StdinOnce"], json!(true)),
+        ("removed at its end", &host["AutoRemove"], json!(true)),
+    ] {
+        assert_eq!(*is, wanted, "{what}");
+    }
+    ensure!(host["SecurityOpt"].to_string().contains("no-new-privileges"), "{}", host["SecurityOpt"]);
+    ensure!(host["PidsLimit"].as_u64().is_some_and(|pids| pids <= 128), "{}", host["PidsLimit"]);
+    ensure!(!["", "0", "root", "0:0"].contains(&config["User"].as_str().unwrap_or_default()), "{}", config["User"]);
+    ensure!(config["Env"].to_string().find("NEXUS").is_none(), "{}", config["Env"]);
+
+    // One that dies takes its execution along, and is replaced.
+    let (killed, lost) = std::thread::scope(|scope| {
+        let slow = scope.spawn(|| run(&house, "slow", &json!({})));
+        std::thread::sleep(Duration::from_secs(2));
+        let killed = sandboxes(&engine)
+            .and_then(|ids| ids.iter().try_for_each(|id| engine.docker(["kill", id]).map(drop)).map(|()| ids.len()));
+        (killed, slow.join())
+    });
+    ensure!(killed? > 0, "nothing was there to kill");
+    let lost = lost.map_err(|_| anyhow::anyhow!("the call broke off"))?.unwrap_err().to_string();
+    ensure!(lost.contains("sandbox_lost"), "{lost}");
+    assert_eq!(run(&house, "echo", &json!(1))?, json!(1));
+
+    house.stop()?;
+    assert_eq!(sandboxes(&engine)?, Vec::<String>::new(), "a server that stops leaves no sandbox");
+    Ok(())
+}
