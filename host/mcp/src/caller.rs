@@ -141,15 +141,15 @@ impl McpCaller {
     }
 
     /// The answer, if the caller has brought it along.
-    fn brought(&self, key: String, request: InputRequest) -> Result<Value, AskError> {
+    fn brought(&self, key: String, request: &InputRequest) -> Result<Value, AskError> {
         let mut so_far = self.so_far();
         let Some(answer) = self.answers.get(&key) else {
             return match so_far.open.insert(key, request.clone()) {
-                Some(other) if other != request => Err(AskError::Failed("two questions have one key".to_owned())),
+                Some(other) if other != *request => Err(AskError::Failed("two questions have one key".to_owned())),
                 _ => Err(AskError::Later),
             };
         };
-        match fits(&request, answer) {
+        match fits(request, answer) {
             Ok(()) => {
                 so_far.seen.insert(key, answer.clone());
                 Ok(answer.clone())
@@ -221,7 +221,7 @@ impl ToolCaller for McpCaller {
         let request: InputRequest = serde_json::from_value(asked)
             .map_err(|_| AskError::Failed(format!("this is no `{}` as the protocol has it", question.method)))?;
         self.check(&request)?;
-        if self.stateless { self.brought(question.key, request) } else { self.asked(request).await }
+        if self.stateless { self.brought(question.key, &request) } else { self.asked(request).await }
     }
 }
 

@@ -146,7 +146,7 @@ impl ServerHandler for Server {
         let answered = unless_cancelled(&context, catalogue.call(call)).await?.map_err(words::protocol_error)?;
         let failed = match &answered {
             ToolAnswered::Refused(_) => true,
-            ToolAnswered::Content(content) => content.failed,
+            ToolAnswered::Content(said) => said.failed,
             ToolAnswered::Result(_) => false,
         };
         match caller.instead(&self.rounds, &asked, failed) {

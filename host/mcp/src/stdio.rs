@@ -9,10 +9,10 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use rmcp::{
     ClientHandler, ErrorData, RoleClient, RoleServer, ServerHandler, ServiceError, ServiceExt,
     model::{
-        CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, GetPromptRequestParams,
-        GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ServerConfig,
+        CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, CompleteRequestParams,
+        CompleteResult, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
+        InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerConfig,
     },
     service::{NotificationContext, Peer, RequestContext},
     transport::{StreamableHttpClientTransport, stdio, streamable_http_client::StreamableHttpClientTransportConfig},
@@ -59,7 +59,11 @@ pub async fn serve_stdio(url: &str, key: Option<&str>, cancel: CancellationToken
     let failed = |why: &dyn std::fmt::Display| StdioError::Server { url: url.to_owned(), why: why.to_string() };
     let server = upstream.serve_with_ct(transport, cancel.clone()).await.map_err(|error| failed(&error))?;
     let told = server.peer().peer_info().ok_or_else(|| failed(&"it does not say who it is"))?;
-    let mut info = ServerConfig::new(told.capabilities.clone());
+    let mut capabilities = told.capabilities.clone();
+    // What a call says while it runs, and which resource is another, stays between the server and the bridge.
+    capabilities.logging = None;
+    capabilities.resources.iter_mut().for_each(|resources| resources.subscribe = None);
+    let mut info = ServerConfig::new(capabilities);
     (info.server_info, info.instructions) = (told.server_info.clone().unwrap_or_default(), told.instructions.clone());
     let bridge = Bridge { server: server.peer().clone(), info, client };
     let running = bridge.serve_with_ct(stdio(), cancel).await;
@@ -143,6 +147,10 @@ impl ServerHandler for Bridge {
 
     async fn get_prompt(&self, request: GetPromptRequestParams, _: Context) -> Result<GetPromptResponse, ErrorData> {
         self.server.get_prompt_once(request).await.map_err(handed_on)
+    }
+
+    async fn complete(&self, request: CompleteRequestParams, _: Context) -> Result<CompleteResult, ErrorData> {
+        self.server.complete(request).await.map_err(handed_on)
     }
 
     async fn list_resources(

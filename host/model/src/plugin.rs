@@ -26,6 +26,7 @@ pub struct Plugin {
 /// What a component may use beyond inert WASI. What is not granted is denied.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a grant of its own")]
 pub struct Grants {
     /// `wasi:http/outgoing-handler`, to these origins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -186,7 +187,6 @@ impl Offers {
     pub const PROMPTS: &'static str = "nexus:mcp/prompts@0.1.0";
 
     /// Whether there are only tools.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     pub fn is_empty(&self) -> bool {
         !self.resources && !self.prompts
     }

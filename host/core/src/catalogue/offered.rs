@@ -30,7 +30,8 @@ const OF_HOST: &str = "nexus:";
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Template {
-    uri_template: String,
+    #[serde(rename = "uri-template")]
+    form: String,
     name: String,
     description: Option<String>,
     media_type: Option<String>,
@@ -79,9 +80,9 @@ impl AppCatalogue {
         let mut all = Vec::new();
         for entry in with_resources(application) {
             let templates: Vec<Template> = self.listed(entry, Offers::RESOURCES, "templates").await;
-            let theirs = templates.into_iter().filter(|template| is_theirs(&template.uri_template)).take(TEMPLATES);
+            let theirs = templates.into_iter().filter(|template| is_theirs(&template.form)).take(TEMPLATES);
             let theirs = theirs.map(|template| CatalogueTemplate {
-                uri_template: template.uri_template,
+                uri_template: template.form,
                 name: template.name,
                 description: template.description,
                 media_type: template.media_type,

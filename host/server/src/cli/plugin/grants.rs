@@ -42,7 +42,7 @@ fn add(grants: &mut Map<String, Value>, grant: &str) -> Result<(), Failure> {
     let wrong = || Failure::usage(format!("`{grant}` is no grant"), HELP);
     match (name, value) {
         ("logging" | "clocks" | "random" | "caller", None | Some("true")) => {
-            drop(grants.insert(name.to_owned(), json!(true)))
+            drop(grants.insert(name.to_owned(), json!(true)));
         }
         ("state" | "folder", Some(access)) => drop(grants.insert(name.to_owned(), json!(access))),
         ("http" | "tools" | "events" | "models", Some(item)) => {

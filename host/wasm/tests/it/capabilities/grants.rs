@@ -31,6 +31,7 @@ async fn each_component_says_what_it_needs() {
         ("http.wasm", &["http"]),
         ("host.wasm", &["tools", "events", "models"]),
         ("folder.wasm", &[]),
+        ("mcp.wasm", &["caller"]),
     ] {
         let facts = host.inspect(&fixture(component)).await.unwrap();
         let mut needed: Vec<_> = facts.grants.iter().filter_map(|need| Some(need.yaml.split_once(':')?.0)).collect();

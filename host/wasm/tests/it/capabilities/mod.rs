@@ -5,6 +5,7 @@ mod folder;
 mod grants;
 mod hostile;
 mod http;
+mod mcp;
 mod outside;
 mod site;
 mod state;
