@@ -63,9 +63,10 @@ impl DockerEngine {
         Ok(engine)
     }
 
-    /// Where it listens, as settings name it; `None` for the one at the usual socket.
-    pub fn address(&self) -> Option<&str> {
-        self.own.as_ref().map(|own| own.socket.as_str())
+    /// Where it listens, as `DOCKER_HOST` and settings name it.
+    pub fn address(&self) -> Result<String> {
+        let told = self.docker(["context", "inspect", "default", "--format", "{{.Endpoints.docker.Host}}"])?;
+        Ok(told.trim().to_owned())
     }
 
     /// What `docker` says to these arguments.

@@ -91,7 +91,8 @@ pub struct Surroundings<'a> {
 /// What a file says, whatever it is for: JSON if its name ends with `.json`, else YAML; within the bounds of
 /// [`limits`]. The error is its first fault.
 pub fn value_of(path: &str, bytes: &[u8]) -> Result<serde_json::Value, Fault> {
-    let format = if path.ends_with(".json") { document::Format::Json } else { document::Format::Yaml };
+    let is_json = path.rsplit_once('.').is_some_and(|(_, ending)| ending == "json");
+    let format = if is_json { document::Format::Json } else { document::Format::Yaml };
     let files = FileTree::from([(path.to_owned(), bytes.into())]);
     let mut faults = fault::Faults::default();
     let document = document::Document::open(&files, path, format, &mut faults);

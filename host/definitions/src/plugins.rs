@@ -9,7 +9,8 @@ use crate::{
     document::Document,
     fault::{FaultCode, Faults, Finding, quoted},
     nearest::{listed, nearest},
-    referenced, tool_use,
+    referenced,
+    tool_use::{self, HOST},
     tree::join,
 };
 
@@ -48,6 +49,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn plugin(&mut self, at: &str, name: &str) -> Option<Plugin> {
+        if name == HOST {
+            let message = format!("{} is the namespace of the host's own tools", quoted(name));
+            let finding = Finding::new(FaultCode::BadName, message).expected("another name");
+            self.faults.add(self.document.fault_at_key(at, finding));
+        }
         let component = referenced::component(self.document, self.files, &format!("{at}/component"), self.faults);
         let grants = self.grants(&format!("{at}/grants"));
         let (path, bytes) = component?;

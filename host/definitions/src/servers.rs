@@ -13,13 +13,11 @@ use crate::{
     fault::{FaultCode, Faults, Finding, quoted},
     image::image_fault,
     plugins::origin_fault,
+    tool_use::HOST,
     tree::join,
 };
 
 const AT: &str = "/spec/mcp";
-/// Namespaces that are the host's.
-const RESERVED: &str = "core";
-
 /// The servers, as far as they can be read. Whatever has the wrong shape is a fault already.
 pub(crate) fn read(document: &Document, files: &FileTree, faults: &mut Faults) -> BTreeMap<PluginName, McpServer> {
     let given = document.value.pointer(AT).and_then(Value::as_object);
@@ -51,7 +49,7 @@ impl Reader<'_> {
         let timeout = self.timeout(&format!("{at}/timeout"));
         let name: PluginName = name.parse().ok()?;
         let approved = self.approved(&McpServer::approved_file(&name));
-        Some(McpServer { name, at: place?, share, timeout: timeout?, approved: approved? })
+        Some(McpServer { name, at: place?, share, timeout: timeout?, approved })
     }
 
     fn field<T: serde::de::DeserializeOwned>(&self, at: &str, name: &str) -> Option<T> {
@@ -69,7 +67,7 @@ impl Reader<'_> {
 
     /// Tools of plugins and of servers are told apart by their namespaces.
     fn namespace(&mut self, at: &str, name: &str) {
-        let message = if name == RESERVED {
+        let message = if name == HOST {
             format!("{} is the namespace of the host's own tools", quoted(name))
         } else if self.document.value.pointer(&join("/spec/plugins", name)).is_some() {
             format!("a plugin has the name {} already", quoted(name))
@@ -169,11 +167,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The tools that were approved, if there is a file of them; `None` if it cannot be read.
-    fn approved(&mut self, path: &str) -> Option<Option<Arc<BTreeMap<String, Value>>>> {
-        if !self.files.contains_key(path) {
-            return Some(None);
-        }
+    /// The tools that were approved, if there is a file of them that can be read.
+    fn approved(&mut self, path: &str) -> Option<Arc<BTreeMap<String, Value>>> {
         let document = Document::open(self.files, path, Format::Json, self.faults)?;
         let tools = document.value.get("tools").cloned().and_then(|tools| serde_json::from_value(tools).ok());
         if tools.is_none() {
@@ -181,7 +176,7 @@ impl Reader<'_> {
             let finding = finding.expected("what `nexus mcp approve` writes: an object with `tools`, by name");
             self.faults.add(document::missing(path, finding));
         }
-        tools.map(|tools| Some(Arc::new(tools)))
+        tools.map(Arc::new)
     }
 }
 

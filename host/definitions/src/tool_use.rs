@@ -13,7 +13,7 @@ use crate::{
 
 const AT: &str = "/spec/tools";
 /// The namespace of the host's own tools.
-const HOST: &str = "core";
+pub(crate) const HOST: &str = "core";
 
 /// What executions of the application may use. Whatever has the wrong shape is a fault already.
 pub(crate) fn read(document: &Document, faults: &mut Faults) -> ToolUse {
@@ -49,7 +49,9 @@ pub(crate) fn unknown(document: &Document, pattern: &str) -> Option<Finding> {
     if namespace == HOST || known("/spec/plugins") || known("/spec/mcp") {
         return None;
     }
-    let all: Vec<_> = [vec![HOST], names("/spec/plugins"), names("/spec/mcp")].concat();
+    let mut all: Vec<_> = [vec![HOST], names("/spec/plugins"), names("/spec/mcp")].concat();
+    all.sort_unstable();
+    all.dedup();
     let message = format!("the application has no plugin and no MCP server {}", quoted(namespace));
     let finding = Finding::new(FaultCode::UnknownTool, message).expected(listed(all.iter().copied()));
     Some(finding.nearest(nearest(namespace, all.iter().copied())))

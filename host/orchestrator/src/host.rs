@@ -74,17 +74,10 @@ pub(crate) async fn call(
 /// The value of a result: what it says as a value, or else its text.
 fn read(result: CallToolResult) -> Result<Value, ToolError> {
     let failed = result.is_error == Some(true);
-    let value = match result.structured_content {
-        Some(value) => value,
-        None => {
-            let texts: Vec<_> =
-                result.content.iter().filter_map(|block| block.as_text()).map(|text| &*text.text).collect();
-            let text = texts.join("\n");
-            if failed {
-                return Err(ToolError::Refused(text));
-            }
-            serde_json::from_str(&text).unwrap_or(Value::String(text))
-        }
-    };
-    if failed { Err(ToolError::Refused(value.to_string())) } else { Ok(value) }
+    if let Some(value) = result.structured_content {
+        return if failed { Err(ToolError::Refused(value.to_string())) } else { Ok(value) };
+    }
+    let texts: Vec<_> = result.content.iter().filter_map(|block| block.as_text()).map(|text| &*text.text).collect();
+    let text = texts.join("\n");
+    if failed { Err(ToolError::Refused(text)) } else { Ok(serde_json::from_str(&text).unwrap_or(Value::String(text))) }
 }

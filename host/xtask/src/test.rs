@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use nexus_tests::DockerEngine;
+
 use crate::{build, dist, out, plugins, sandboxed, setup, workspace::Workspace};
 
 /// What to test.
@@ -43,8 +45,16 @@ pub(crate) fn execute(workspace: &Workspace, arguments: &Arguments) -> Result<Ta
         out::step("test", "what components are made of, on this machine");
         tally += stream(&mut guests(workspace, arguments))?;
     }
+    // One engine for all tests of sandboxes and of self-hosting; what it keeps is there for the next run.
+    let engine = match DockerEngine::find_or_start(&workspace.target.join("engine")) {
+        Ok(engine) => engine,
+        Err(error) => {
+            out::fault(format!("sandboxes cannot be tested: {error:#}"));
+            return Ok(Tally { failed: 1, ..tally });
+        }
+    };
     out::step("test", "every test of the host, with the real programs");
-    tally += stream(&mut host(workspace, arguments))?;
+    tally += stream(host(workspace, arguments).env("DOCKER_HOST", engine.address()?))?;
     Ok(tally)
 }
 

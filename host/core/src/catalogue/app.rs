@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Call, Core, Document, Principal, Scope, Target, ToolCall,
     registry::{Application, OperationEntry},
+    servers,
     tools::{ToolScope, is_allowed, operations},
 };
 
@@ -159,9 +160,9 @@ impl ToolCatalogue for AppCatalogue {
                 read_only: false,
             })
         });
-        let servers = self.core.servers().tools(&application).into_iter();
-        let servers = servers.filter(|tool| is_allowed(&application, &tool.name));
-        let mut tools: Vec<_> = operations(&application).chain(plugins).chain(servers).collect();
+        let offered = self.core.servers().tools(&application).into_iter();
+        let offered = offered.filter(|tool| is_allowed(&application, &tool.name));
+        let mut tools: Vec<_> = operations(&application).chain(plugins).chain(offered).collect();
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         tools
     }
@@ -172,7 +173,7 @@ impl ToolCatalogue for AppCatalogue {
             return Ok(ToolAnswered::Refused(format!("rate_limited: {exceeded}")));
         }
         let namespace = call.tool.split_once('.').map(|(namespace, _)| namespace);
-        if namespace.is_some_and(|namespace| self.core.servers().find(&application, namespace).is_some()) {
+        if namespace.is_some_and(|namespace| servers::find(&application, namespace).is_some()) {
             return self.call_server(&application, call).await;
         }
         match call.tool.parse().ok().and_then(|name| application.operations.get(&name)) {

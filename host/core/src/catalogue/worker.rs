@@ -136,17 +136,10 @@ impl WorkerCatalogue {
     }
 
     async fn use_tool(&self, call: CatalogueCall) -> Answered {
-        let named = call.meta.get(EXECUTION).and_then(Value::as_str);
-        let id = match named {
-            Some(named) => self.id(named)?,
-            None => match self.desk.only() {
-                Some(id) => id,
-                None => {
-                    let why =
-                        format!("invalid_arguments: `_meta` does not say in `{EXECUTION}` for which execution it is");
-                    return Ok(ToolAnswered::Refused(why));
-                }
-            },
+        let named = call.meta.get(EXECUTION).and_then(Value::as_str).map(|named| self.id(named)).transpose()?;
+        let Some(id) = named.or_else(|| self.desk.only()) else {
+            let why = format!("invalid_arguments: `_meta` does not say in `{EXECUTION}` for which execution it is");
+            return Ok(ToolAnswered::Refused(why));
         };
         match self.desk.standing(id) {
             Standing::Foreign => Err(self.foreign(&id.to_string())),

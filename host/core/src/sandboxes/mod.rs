@@ -15,7 +15,7 @@ use nexus_mcp::StreamServer;
 use nexus_model::{AppName, RuntimeStore, SandboxPool, StoreError};
 use nexus_sandbox::{
     BoxError, Driver, ImageReference, Owner, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandle,
-    SandboxHandler, SandboxManager, SandboxSpec,
+    SandboxHandler, SandboxManager, SandboxSpec, Slot,
 };
 use serde_json::Value;
 use tokio_util::{
@@ -131,7 +131,7 @@ impl Sandboxes {
 
     async fn work_plain(&self, work: Work, left: Duration) -> Result<Value, WorkError> {
         let manager = self.manager.get().ok_or_else(|| WorkError::NoSandbox(self.why()))?;
-        let slot = tokio::time::timeout(left, manager.checkout(&work.application.app.name)).await;
+        let slot = tokio::time::timeout(left, place(manager, &work.application.app.name)).await;
         let slot = slot.map_err(|_| WorkError::Late(left))?.map_err(refused)?;
         let left = work.until.saturating_duration_since(std::time::Instant::now());
         let desk = &slot.session().desk;
@@ -169,6 +169,18 @@ impl Sandboxes {
 
     fn why(&self) -> String {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A place in a sandbox that can be spoken with.
+async fn place(manager: &SandboxManager<Workers>, app: &AppName) -> Result<Slot<Workers>, SandboxError> {
+    loop {
+        let slot = manager.checkout(app).await?;
+        if !slot.session().desk.ended.is_cancelled() {
+            return Ok(slot);
+        }
+        // It is about to end: the pool gives it out no more once it has.
+        slot.sandbox().kill().await;
     }
 }
 

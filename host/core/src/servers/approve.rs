@@ -133,7 +133,7 @@ impl Core {
         };
         let text = format!("{:#}\n", json!({ "tools": approved }));
         let path = McpServer::approved_file(&server.name);
-        let written = self.registry.put_file(edit, &path, &Arc::from(text.into_bytes())).await?;
+        let written = self.registry.put_approval(edit, &path, &Arc::from(text.into_bytes())).await?;
         self.servers().adjust(self);
         Ok(written)
     }
@@ -150,7 +150,7 @@ impl Core {
 
     fn server(&self, app: &AppName, name: &str) -> Result<McpServer, ServerError> {
         let application = self.registry.application(app.as_str());
-        let found = application.and_then(|application| self.servers().find(&application, name));
+        let found = application.and_then(|application| super::find(&application, name));
         found.ok_or_else(|| ServerError::Unknown { app: app.clone(), server: name.chars().take(80).collect() })
     }
 }

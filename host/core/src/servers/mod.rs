@@ -85,7 +85,7 @@ impl Servers {
                 match self.connecting.spec(&key, &application.app, server) {
                     Ok(spec) => self.hub.serve(spec),
                     Err(why) => {
-                        tracing::error!(app = %name, server = %server.name, why, "an MCP server cannot be used")
+                        tracing::error!(app = %name, server = %server.name, why, "an MCP server cannot be used");
                     }
                 }
                 known.insert(key, print);
@@ -98,11 +98,6 @@ impl Servers {
             }
             stays
         });
-    }
-
-    /// The server of this name.
-    pub(crate) fn find(&self, application: &Application, name: &str) -> Option<McpServer> {
-        application.app.servers.get(&name.parse::<PluginName>().ok()?).cloned()
     }
 
     /// The tools of all servers of an application that can be called now, as they were approved. Waits for none of them.
@@ -125,9 +120,8 @@ impl Servers {
         idempotency_key: Option<&str>,
     ) -> Result<ToolAnswered, CatalogueError> {
         let key = key(&scope.application.app.name, server);
-        let arguments = match arguments {
-            Value::Object(arguments) => arguments,
-            _ => return Ok(ToolAnswered::Refused("invalid_arguments: the arguments are an object".to_owned())),
+        let Value::Object(arguments) = arguments else {
+            return Ok(ToolAnswered::Refused("invalid_arguments: the arguments are an object".to_owned()));
         };
         if let Some(why) = self.misfit(&key, tool, &arguments) {
             return Ok(ToolAnswered::Refused(format!("invalid_arguments: {why}")));
@@ -158,6 +152,11 @@ impl Servers {
         let told: Vec<_> = wrong.iter().map(|wrong| format!("{}: {}", wrong.path, wrong.message)).collect();
         (!told.is_empty()).then(|| told.join("; "))
     }
+}
+
+/// The server of this name in an application.
+pub(crate) fn find(application: &Application, name: &str) -> Option<McpServer> {
+    application.app.servers.get(&name.parse::<PluginName>().ok()?).cloned()
 }
 
 /// What the hub knows a server by.

@@ -19,6 +19,7 @@ use crate::{
     },
     registry::Application,
     router::Call,
+    servers,
 };
 
 /// What a tool answered, or what its caller is told instead.
@@ -98,7 +99,7 @@ impl ToolScope {
         match tool.split_once('.') {
             Some(("core", "tools.search" | "tools.describe")) => Ok(self.look_up(&arguments)),
             Some(("core", _)) => self.call_host(tool, arguments).await,
-            Some((namespace, name)) => match self.core.servers().find(&self.application, namespace) {
+            Some((namespace, name)) => match servers::find(&self.application, namespace) {
                 Some(server) => self.core.servers().call(self, &server, name, arguments, key).await,
                 None => self.call_plugin(tool, &arguments).await,
             },

@@ -63,12 +63,12 @@ where
             .runtime()
             .compare_and_set(&place, before.as_deref(), text(&begun), Some(KEPT))
             .await
-            .map_err(of_store)?
+            .map_err(|error| of_store(&error))?
         {
             let answered = make().await;
             return keep(core, place, begun, answered).await;
         }
-        before = core.runtime().get(&place).await.map_err(of_store)?;
+        before = core.runtime().get(&place).await.map_err(|error| of_store(&error))?;
         let Some(known) = before.as_deref().and_then(|known| serde_json::from_slice::<Known>(known).ok()) else {
             continue;
         };
@@ -98,7 +98,7 @@ async fn keep(
         }
         Err(_) => Write::Delete { key: place },
     };
-    core.runtime().write(vec![write], Durability::Synced).await.map_err(of_store)?;
+    core.runtime().write(vec![write], Durability::Synced).await.map_err(|error| of_store(&error))?;
     answered
 }
 
@@ -110,7 +110,7 @@ fn millis() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
-fn of_store(error: StoreError) -> CatalogueError {
+fn of_store(error: &StoreError) -> CatalogueError {
     tracing::error!(%error, "calls with an idempotency key could not be looked up");
     CatalogueError::Unavailable("the runtime store is unavailable: try again later".to_owned())
 }

@@ -31,18 +31,20 @@ pub(crate) struct Lines<R> {
     begun: bool,
     garbage: u32,
     forgiven: u32,
+    /// The line so far, where it must be JSON.
+    line: Option<Vec<u8>>,
     ending: Arc<OnceLock<Ending>>,
 }
 
 impl<R> Lines<R> {
     /// Tells `ending` why it ended, if it did.
     pub(crate) fn new(inner: R, longest: usize, ending: Arc<OnceLock<Ending>>) -> Self {
-        Self { inner, longest, length: 0, begun: false, garbage: 0, forgiven: FORGIVEN, ending }
+        Self { inner, longest, length: 0, begun: false, garbage: 0, forgiven: FORGIVEN, line: None, ending }
     }
 
-    /// As [`Lines::new`], and no line is overlooked that is no message.
+    /// As [`Lines::new`], and no line is overlooked that is no JSON.
     pub(crate) fn strict(inner: R, longest: usize, ending: Arc<OnceLock<Ending>>) -> Self {
-        Self { forgiven: 0, ..Self::new(inner, longest, ending) }
+        Self { forgiven: 0, line: Some(Vec::new()), ..Self::new(inner, longest, ending) }
     }
 
     fn look_at(&mut self, bytes: &[u8]) -> Result<(), Ending> {
@@ -60,7 +62,15 @@ impl<R> Lines<R> {
             if self.length > self.longest {
                 return Err(Ending::TooLong);
             }
+            if let Some(line) = &mut self.line {
+                line.extend_from_slice(part);
+            }
             if part.ends_with(b"\n") {
+                let line = self.line.as_mut().map(std::mem::take).unwrap_or_default();
+                if self.begun && self.line.is_some() && serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_err()
+                {
+                    return Err(Ending::Garbage);
+                }
                 (self.length, self.begun) = (0, false);
             }
         }
@@ -109,6 +119,16 @@ mod tests {
         assert_eq!(read(b"{}\n{234567}\n", 9).await, None);
         assert_eq!(read(b"{}\n{2345678}\n", 9).await, Some(Ending::TooLong));
         assert_eq!(read(&[b'{'; 100], 99).await, Some(Ending::TooLong));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_overlooked_the_first_line_that_is_no_json_ends_it() {
+        for (text, ended) in [("{\"a\": [1]}\n\n{}\n", false), ("{\"a\": nonsense}\n", true), ("hello\n", true)] {
+            let ending = Arc::default();
+            let mut lines = Lines::strict(text.as_bytes(), 99, Arc::clone(&ending));
+            assert_eq!(lines.read_to_end(&mut Vec::new()).await.is_err(), ended, "{text}");
+            assert_eq!(ending.get().copied(), ended.then_some(Ending::Garbage), "{text}");
+        }
     }
 
     #[tokio::test]

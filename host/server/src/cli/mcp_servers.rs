@@ -41,9 +41,9 @@ pub(super) async fn diff(server: &McpServer, output: Output) -> Result<(), Failu
     let client = Client::new(&server.connection)?;
     let offer: McpOfferView = client.get(&format!("{}/diff", path(server))).await?;
     if output.json {
-        output.value(&offer)
+        output.value(&offer);
     } else {
-        show(&offer, output)
+        show(&offer, output);
     }
     Ok(())
 }
@@ -73,9 +73,9 @@ pub(super) async fn approve(server: &McpServer, tools: &[String], yes: bool, out
     let (path, condition) = (format!("{}/approve", path(server)), (header::IF_MATCH, "*".to_owned()));
     let written: WrittenView = client.change(Method::POST, &path, condition, Some(&approval)).await?;
     if output.json {
-        output.value(&written)
+        output.value(&written);
     } else {
-        output.note("approved")
+        output.note("approved");
     }
     Ok(())
 }

@@ -67,10 +67,9 @@ while True:
 
 /// Operations of these names, each a worker's that is told its name.
 fn app(name: &str, deeds: &[&str], worker: &str) -> (String, String) {
-    let operations: String = deeds
-        .iter()
-        .map(|deed| format!("    {deed}: {{ input: any.json, output: any.json, worker: {{ do: {deed} }} }}\n"))
-        .collect();
+    let operation =
+        |deed: &&str| format!("    {deed}: {{ input: any.json, output: any.json, worker: {{ do: {deed} }} }}\n");
+    let operations = deeds.iter().map(operation).collect::<Vec<_>>().concat();
     let echo = if deeds.contains(&"echo") { ", echo" } else { "" };
     let image = format!("sha256:{}", "0".repeat(64));
     let yaml = format!(
@@ -78,7 +77,7 @@ fn app(name: &str, deeds: &[&str], worker: &str) -> (String, String) {
          \x20 config: {{ colour: blue }}\n\
          \x20 tools: {{ allow: [core.config.get, core.state.*, core.tools.*{echo}] }}\n\
          \x20 limits: {{ timeout: 20s }}\n\
-         \x20 sandbox: {{ image: \"{image}\", command: [python3, {worker}], max: 2 }}\n",
+         \x20 sandbox: {{ image: \"{image}\", command: [python3, {worker}], max: 2, per_sandbox: 1 }}\n",
     );
     (name.to_owned(), yaml)
 }

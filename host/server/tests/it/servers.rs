@@ -58,7 +58,7 @@ async fn start(folder: &Path) -> Host {
         let program = ProgramSettings {
             program: "/usr/bin/env".into(),
             args: vec!["python3".to_owned(), folder.join("server.py").display().to_string()],
-            env: [("PATH".to_owned(), std::env::var("PATH").unwrap())].into(),
+            env: [("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())].into(),
         };
         settings.mcp.programs.insert("clock".to_owned(), program);
         let app = settings.apps.clone().unwrap().join("desk");

@@ -68,8 +68,8 @@ impl Arguments for Subscribe {
         let app = host.app(&self.app, Self::VERB)?;
         let wait = self.wait_ms.map_or(MAX_WAIT, Duration::from_millis).min(MAX_WAIT);
         let end = tokio::time::Instant::now() + wait;
-        let followed = host.core.events.follow(vec![Some(app)], self.cursor.as_deref()).await;
-        let mut follower = followed.map_err(|error| match error {
+        let begun = host.core.events.follow(vec![Some(app)], self.cursor.as_deref()).await;
+        let mut follower = begun.map_err(|error| match error {
             FollowError::Cursor(error) => Refusal::said("invalid_arguments", error.to_string()),
             FollowError::Store(error) => error.into(),
         })?;
