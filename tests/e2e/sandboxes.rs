@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{DockerEngine, House, Stage, programs};
+use nexus_tests::{DockerEngine, House, Stage, programs, python};
 use serde_json::{Value, json};
 
 const APP: &str = "room";
@@ -27,7 +27,7 @@ fn engine(folder: &Path) -> Result<(DockerEngine, String)> {
     Ok((engine, id.trim().to_owned()))
 }
 
-fn write_app(stage: &Stage, image: &str) -> Result<PathBuf> {
+fn write_app(stage: &Stage, image: &str, command: &str, mib: u32) -> Result<PathBuf> {
     let app = stage.apps().join(APP);
     fs::create_dir_all(&app)?;
     fs::write(app.join("any.json"), "{}")?;
@@ -38,15 +38,18 @@ fn write_app(stage: &Stage, image: &str) -> Result<PathBuf> {
     let yaml = format!(
         "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {APP} }}\nspec:\n  operations:\n{operations}\
          \x20 tools: {{ allow: [core.state.*] }}\n  limits: {{ timeout: 30s }}\n\
-         \x20 sandbox: {{ image: \"{image}\", min: 1, max: 2, memory_mib: 64 }}\n",
+         \x20 sandbox: {{ image: \"{image}\", command: {command}, min: 1, max: 2, memory_mib: {mib} }}\n",
     );
     fs::write(app.join("app.yaml"), yaml)?;
     Ok(app)
 }
 
 fn start(stage: &Stage, engine: &DockerEngine) -> Result<House> {
-    let settings = format!("sandbox: {{ docker_host: \"{}\" }}\n", engine.address()?);
-    let house = stage.start_with(&settings, Some(stage.apps()))?;
+    start_with(stage, &format!("sandbox: {{ docker_host: \"{}\" }}\n", engine.address()?))
+}
+
+fn start_with(stage: &Stage, settings: &str) -> Result<House> {
+    let house = stage.start_with(settings, Some(stage.apps()))?;
     for _ in 0..600 {
         if house.api.get("/v1/sandboxes")?.success()?["apps"][APP]["ready"].as_u64().is_some_and(|ready| ready > 0) {
             return Ok(house);
@@ -72,7 +75,7 @@ fn a_container_answers_and_has_nothing_but_its_streams() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (engine, image) = engine(folder.path())?;
     let stage = Stage::new(folder.path())?;
-    write_app(&stage, &image)?;
+    write_app(&stage, &image, "[]", 64)?;
     let house = start(&stage, &engine)?;
     assert_eq!(run(&house, "echo", &json!({ "a": [1, "ü"] }))?, json!({ "a": [1, "ü"] }));
 
@@ -123,4 +126,20 @@ fn a_container_answers_and_has_nothing_but_its_streams() -> Result<()> {
     house.stop()?;
     assert_eq!(sandboxes(&engine)?, Vec::<String>::new(), "a server that stops leaves no sandbox");
     Ok(())
+}
+
+#[test]
+fn a_program_on_the_ordinary_library_answers() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let stage = Stage::new(folder.path())?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/echo_worker.py");
+    let command = json!([python()?, script]).to_string();
+    // No container: what is shown is that the channel asks for nothing beyond the protocol.
+    write_app(&stage, &format!("sha256:{}", "0".repeat(64)), &command, 2048)?;
+    let house = start_with(&stage, "sandbox: { driver: process }\n")?;
+    assert_eq!(run(&house, "echo", &json!({ "a": [1, "ü"] }))?, json!({ "a": [1, "ü"] }));
+    assert_eq!(run(&house, "count", &json!({ "key": "n" }))?, json!({ "value": 1 }));
+    let pried = run(&house, "pry", &json!({})).unwrap_err().to_string();
+    ensure!(pried.contains("forbidden"), "{pried}");
+    house.stop()
 }
