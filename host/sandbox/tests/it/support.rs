@@ -52,8 +52,8 @@ pub(crate) fn program() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let program = folder.join(format!("probe-{}", &nexus_model::sha256_hex(text)[..16]));
     if !program.exists() {
-        // Other processes may be doing the same.
-        let own = folder.join(format!("probe-{}", std::process::id()));
+        // Other tests may be doing the same, in this process and in others.
+        let own = folder.join(format!("probe-{}-{:?}", std::process::id(), std::thread::current().id()));
         let mut rustc = Command::new("rustc");
         rustc.args(["--edition=2024", "-Copt-level=1", "-Ctarget-feature=+crt-static", "-Cstrip=symbols", "-o"]);
         assert!(rustc.arg(&own).arg(source).status().unwrap().success(), "rustc builds the probe");

@@ -80,6 +80,13 @@ fn every_route_is_described() {
         "get /v1/apps/{app}/secrets",
         "put /v1/apps/{app}/secrets/{name}",
         "delete /v1/apps/{app}/secrets/{name}",
+        "get /v1/apps/{app}/mcp",
+        "get /v1/apps/{app}/mcp/{server}/diff",
+        "post /v1/apps/{app}/mcp/{server}/approve",
+        "post /v1/apps/{app}/mcp/{server}/login",
+        "post /v1/apps/{app}/mcp/{server}/login/finish",
+        "post /v1/executions/{id}/cancel",
+        "get /v1/sandboxes",
         "get /v1/audit",
         "get /v1/audit/verification",
         "get /v1/logs",
@@ -92,7 +99,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 67, "{described:?}");
+    assert_eq!(described.len(), 74, "{described:?}");
 }
 
 #[test]

@@ -144,7 +144,7 @@ async fn a_program_answers_and_uses_what_it_may() {
     assert!(denied["result"].as_str().unwrap().starts_with("forbidden"), "{denied}");
     let denials = in_time(async {
         loop {
-            let records = host.json("/v1/audit?key_id=app:desk").await;
+            let records = host.json("/v1/audit?key=app:desk").await;
             if records["records"].as_array().is_some_and(|records| !records.is_empty()) {
                 return records;
             }
