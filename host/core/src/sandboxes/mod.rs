@@ -57,7 +57,7 @@ impl Sandboxes {
 
     /// This host as owner of sandboxes. From now on others see that it lives.
     pub(crate) async fn own(&self, runtime: &Arc<dyn RuntimeStore>) -> Result<Owner, StoreError> {
-        let owner = owner::new_owner();
+        let owner = owner::new_owner(runtime).await?;
         owner::lease(runtime, &owner.lease).take().await?;
         self.tasks.spawn(owner::hold(Arc::clone(runtime), owner.clone(), self.cancel.clone()));
         Ok(owner)
