@@ -34,6 +34,7 @@ fn write_app(stage: &Stage, image: &str, command: &str, mib: u32) -> Result<Path
     let operations = "    echo: { input: any.json, output: any.json, worker: {} }\n\
         \x20   slow: { input: any.json, output: any.json, worker: { sleep_ms: 8000 } }\n\
         \x20   count: { input: any.json, output: any.json, worker: { tool: core.state.increment, times: 200 } }\n\
+        \x20   look: { input: any.json, output: any.json, worker: { tool: core.state.get, times: 200 } }\n\
         \x20   pry: { input: any.json, output: any.json, worker: { tool: core.definitions.write } }\n";
     let yaml = format!(
         "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {APP} }}\nspec:\n  operations:\n{operations}\
@@ -81,7 +82,9 @@ fn a_container_answers_and_has_nothing_but_its_streams() -> Result<()> {
 
     let counted = run(&house, "count", &json!({ "key": "n" }))?;
     assert_eq!(counted["result"], json!({ "value": 200 }));
-    let mut micros: Vec<u64> = serde_json::from_value(counted["micros"].clone())?;
+    let looked = run(&house, "look", &json!({ "key": "n" }))?;
+    assert_eq!(looked["result"], json!({ "value": 200 }));
+    let mut micros: Vec<u64> = serde_json::from_value(looked["micros"].clone())?;
     micros.sort_unstable();
     println!("a tool call from a warm sandbox and back: p50 {} µs, p99 {} µs", micros[100], micros[197]);
 
