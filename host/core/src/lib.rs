@@ -50,9 +50,10 @@ pub use registry::{
     RegistryError, Remote, Widening, WriteError, Written, text_diff,
 };
 pub use router::{Answer, Call, CallError, CallErrorKind, RequestRouter};
+pub use sandboxes::SandboxStartError;
 pub use scope::{Principal, Scope, ScopeError, Target};
 pub use secret::MasterKey;
-pub use servers::{HostProgram, Offer, ServerError, ServerStatus};
+pub use servers::{Addition, HostProgram, ImageMaking, Offer, ServerError, ServerStatus};
 pub use start::{Core, CoreConfig, NotReady, Parts, StartError};
 pub use tools::{ToolAnswer, ToolCall, ToolError, ToolErrorKind, ToolManager, ToolView, widened};
 pub use vault::{SecretInfo, SecretVault, VaultError};

@@ -29,7 +29,7 @@ use crate::{
     router::{InFlight, RequestRouter, RouterConfig, Sampler},
     sandboxes::Sandboxes,
     secret::MasterKey,
-    servers::{Connecting, HostProgram, ServerGate, Servers, VaultTokens},
+    servers::{Connecting, HostProgram, ImageMaking, ServerGate, Servers, VaultTokens},
     tools::{ToolAnswer, ToolCall, ToolError, ToolManager, ToolParts},
     traces::TraceBook,
     vault::SecretVault,
@@ -69,6 +69,8 @@ pub struct Parts {
     pub egress: Egress,
     /// Programs that the operator lets applications use as MCP servers, by name.
     pub programs: BTreeMap<String, HostProgram>,
+    /// How images of community servers are made.
+    pub images: ImageMaking,
     /// The remote of the definitions, if there is one.
     pub remote: Option<Remote>,
     /// Every task; a drain waits for it.
@@ -421,7 +423,7 @@ fn servers(parts: &Parts, sandboxes: &Arc<Sandboxes>) -> Result<Servers, StartEr
         gate: Arc::new(ServerGate::new(parts.egress.clone())),
         tasks: parts.tracker.clone(),
     };
-    Ok(Servers::new(hub, connecting))
+    Ok(Servers::new(hub, connecting, parts.images.clone()))
 }
 
 fn tools(

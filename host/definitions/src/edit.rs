@@ -1,4 +1,4 @@
-//! Changes the plugins of an `app.yaml` in place: comments, order and form of everything else stay as they are.
+//! Changes the plugins and the outside MCP servers of an `app.yaml` in place: comments, order and form of everything else stay as they are.
 
 mod patch;
 mod write;
@@ -27,30 +27,46 @@ pub enum EditError {
 
 /// The text of `app.yaml` with this plugin in it, added or changed.
 pub fn set_plugin(text: &str, plugin: &Plugin) -> Result<String, EditError> {
-    let entry = entry(plugin);
-    let path = ["spec", "plugins", plugin.name.as_str()];
-    let edited = patch::put(text, &path, &Value::Object(entry.clone()))?;
-    checked(text, edited, |value| {
-        let plugins = section(value)?;
-        plugins.insert(plugin.name.to_string(), Value::Object(entry));
-        Some(())
-    })
+    set(text, "plugins", plugin.name.as_str(), entry(plugin))
 }
 
 /// The text of `app.yaml` without this plugin; as it is, if there is none.
 pub fn remove_plugin(text: &str, plugin: &PluginName) -> Result<String, EditError> {
+    remove(text, "plugins", plugin.as_str())
+}
+
+/// The text of `app.yaml` with this outside MCP server in it, added or changed.
+pub fn set_server(text: &str, server: &PluginName, entry: Map<String, Value>) -> Result<String, EditError> {
+    set(text, "mcp", server.as_str(), entry)
+}
+
+/// The text of `app.yaml` without this outside MCP server; as it is, if there is none.
+pub fn remove_server(text: &str, server: &PluginName) -> Result<String, EditError> {
+    remove(text, "mcp", server.as_str())
+}
+
+fn set(text: &str, section: &str, name: &str, entry: Map<String, Value>) -> Result<String, EditError> {
+    let edited = patch::put(text, &["spec", section, name], &Value::Object(entry.clone()))?;
+    checked(text, edited, |value| {
+        entries(value, section)?.insert(name.to_owned(), Value::Object(entry));
+        Some(())
+    })
+}
+
+fn remove(text: &str, section: &str, name: &str) -> Result<String, EditError> {
     let value = value_of(text).ok_or(EditError::Unreadable)?;
+    let others = ["operations", "plugins", "mcp"].into_iter().filter(|other| *other != section);
     let named = |name: &str| value.pointer(&format!("/spec/{name}")).and_then(Value::as_object);
-    let only = named("plugins").is_some_and(|plugins| plugins.len() == 1 && plugins.contains_key(plugin.as_str()));
-    if only && named("operations").is_none() {
+    let only = named(section).is_some_and(|entries| entries.len() == 1 && entries.contains_key(name));
+    if only && others.clone().all(|other| named(other).is_none()) {
         return Err(EditError::Last);
     }
-    let edited = patch::remove(text, &["spec", "plugins", plugin.as_str()])?;
+    let edited = patch::remove(text, &["spec", section, name])?;
     checked(text, edited, |value| {
-        let plugins = section(value)?;
-        plugins.remove(plugin.as_str());
-        if plugins.is_empty() {
-            value.get_mut("spec")?.as_object_mut()?.remove("plugins");
+        let entries = entries(value, section)?;
+        entries.remove(name);
+        if entries.is_empty() {
+            value.get_mut("spec")?.as_object_mut()?.remove(section);
         }
         Some(())
     })
@@ -72,13 +88,13 @@ fn entry(plugin: &Plugin) -> Map<String, Value> {
     entry
 }
 
-fn section(value: &mut Value) -> Option<&mut Map<String, Value>> {
+fn entries<'a>(value: &'a mut Value, section: &str) -> Option<&'a mut Map<String, Value>> {
     let spec = value.get_mut("spec")?.as_object_mut()?;
-    let plugins = spec.entry("plugins").or_insert_with(|| Value::Object(Map::new()));
-    if plugins.is_null() {
-        *plugins = Value::Object(Map::new());
+    let entries = spec.entry(section).or_insert_with(|| Value::Object(Map::new()));
+    if entries.is_null() {
+        *entries = Value::Object(Map::new());
     }
-    plugins.as_object_mut()
+    entries.as_object_mut()
 }
 
 /// The edited text, if it says what the old text would say after the change, and nothing else.

@@ -4,6 +4,7 @@
 //! Nothing here touches a file system or a network; everything is bounded (see [`limits`]).
 
 mod app;
+mod community;
 mod document;
 mod duration;
 mod edit;
@@ -36,7 +37,11 @@ mod yaml_scalar;
 
 use nexus_model::{App, AppName, FileTree};
 
-pub use edit::{EditError, remove_plugin, set_plugin};
+pub use community::{
+    BaseImages, CommunityChoice, CommunityEnv, CommunityError, CommunityServer, NeededSecret, Needs, Package,
+    PackageIndex, community_server, community_servers,
+};
+pub use edit::{EditError, remove_plugin, remove_server, set_plugin, set_server};
 pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};
 pub use nearest::nearest;

@@ -1,4 +1,4 @@
-//! What an `app.yaml` says about plugins, as far as it can be read, whatever else is wrong with it.
+//! What an `app.yaml` says about plugins and servers, as far as it can be read, whatever else is wrong with it.
 
 use nexus_model::{Grants, PluginName};
 use serde_json::{Map, Value};
@@ -38,6 +38,11 @@ impl AppOutline {
         let of = |name| self.section(name).into_iter().flatten();
         of("operations").any(|entry| uses(&entry))
             || of("plugins").any(|entry| entry.0 != plugin.as_str() && uses(&entry))
+    }
+
+    /// Whether an outside MCP server of this name is written.
+    pub fn has_server(&self, name: &PluginName) -> bool {
+        self.section("mcp").is_some_and(|servers| servers.contains_key(name.as_str()))
     }
 
     fn section(&self, name: &str) -> Option<&Map<String, Value>> {

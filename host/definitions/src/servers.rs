@@ -90,7 +90,8 @@ impl Reader<'_> {
             self.at_key(at, finding.expected("one of `image`, `host` and `url`"));
             return None;
         };
-        let foreign = [("command", "image"), ("env", "image"), ("grants", "image"), ("auth", "url")];
+        let foreign =
+            [("source", "image"), ("command", "image"), ("env", "image"), ("grants", "image"), ("auth", "url")];
         let foreign: Vec<_> =
             foreign.into_iter().filter(|(field, of)| *of != which && fields.contains_key(*field)).collect();
         for (field, of) in foreign {

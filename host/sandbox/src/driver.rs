@@ -1,8 +1,9 @@
 //! Where sandboxes come from.
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
-use crate::{BoxError, Sandbox, SandboxError, SandboxSpec};
+use crate::{BoxError, BuildSpec, Built, Sandbox, SandboxError, SandboxSpec};
 
 /// Starts sandboxes: the edge to an engine.
 #[async_trait]
@@ -10,6 +11,10 @@ pub trait Driver: Send + Sync {
     /// Starts a program. It may have ended again when this returns. Dropped halfway, or failed, it leaves nothing behind
     /// that [`reap`](Driver::reap) does not find.
     async fn start(&self, spec: &SandboxSpec) -> Result<Sandbox, SandboxError>;
+
+    /// Builds an image, telling `progress` each line that is said, cut to 4 KiB; lines that there is no room for are left out. An image
+    /// of the same content is taken as it is, unless it is to be built anew. Dropped, it ends the build.
+    async fn build(&self, spec: BuildSpec, progress: mpsc::Sender<String>) -> Result<Built, SandboxError>;
 
     /// Removes what hosts have left behind that are no more. What belongs to a host that lives, or may live, stays.
     async fn reap(&self, owners: &dyn Owners) -> Result<Reaped, SandboxError>;

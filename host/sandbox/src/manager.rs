@@ -10,10 +10,16 @@ use std::{
 
 use futures::future::join_all;
 use nexus_model::AppName;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Driver, Owners, Pool, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandler, SandboxSpec, Slot};
+use crate::{
+    BuildSpec, Built, Driver, Owners, Pool, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandler,
+    SandboxSpec, Slot,
+};
 
 /// The pools of all applications, on one driver.
 pub struct SandboxManager<H: SandboxHandler> {
@@ -74,6 +80,11 @@ impl<H: SandboxHandler> SandboxManager<H> {
             return Err(SandboxError::Closed);
         }
         self.driver.start(spec).await
+    }
+
+    /// An image, made by the driver: see [`Driver::build`].
+    pub async fn build(&self, spec: BuildSpec, progress: mpsc::Sender<String>) -> Result<Built, SandboxError> {
+        self.driver.build(spec, progress).await
     }
 
     /// What each application has.

@@ -21,8 +21,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Driver, Exit, Owners, Reaped, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput, SandboxSpec,
-    tail::Tail,
+    BuildSpec, Built, Driver, Exit, Owners, Reaped, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput,
+    SandboxSpec, tail::Tail,
 };
 
 /// Starts that wait for their turn.
@@ -117,6 +117,11 @@ impl Driver for ProcessDriver {
     }
 
     /// The kernel has done it already.
+    /// There are no images.
+    async fn build(&self, _: BuildSpec, _: mpsc::Sender<String>) -> Result<Built, SandboxError> {
+        Err(SandboxError::Spec("images are made by a Docker engine, and the driver is `process`"))
+    }
+
     async fn reap(&self, _owners: &dyn Owners) -> Result<Reaped, SandboxError> {
         Ok(Reaped::default())
     }

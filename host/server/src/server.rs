@@ -193,6 +193,7 @@ impl Base {
             secrets: self::secrets(settings, Arc::clone(&secrets)),
             egress,
             programs: settings.mcp.programs(),
+            images: settings.mcp.images(),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };

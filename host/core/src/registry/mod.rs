@@ -12,6 +12,7 @@ mod plugin_write;
 mod plugins;
 mod remote;
 mod served;
+mod server_write;
 mod views;
 mod write;
 

@@ -8,7 +8,7 @@ use nexus_model::{FileTree, Grants, Plugin, PluginName, Snapshot, sha256_hex};
 use super::{ApplicationRegistry, Edit, WriteError, Written, diff::text_diff, write::Planned};
 use crate::tools::widened;
 
-const APP: &str = "app.yaml";
+pub(super) const APP: &str = "app.yaml";
 
 /// What a plugin is to become.
 #[derive(Debug, Clone)]
@@ -144,7 +144,8 @@ fn admit_grants(name: &PluginName, old: &Grants, change: &PluginChange) -> Resul
     Err(WriteError::Widened { plugin: name.clone(), widening })
 }
 
-fn text(current: &Snapshot) -> Result<&str, EditError> {
+/// The text of `app.yaml`.
+pub(super) fn text(current: &Snapshot) -> Result<&str, EditError> {
     let bytes = current.files.get(APP).map(AsRef::as_ref).unwrap_or_default();
     std::str::from_utf8(bytes).map_err(|_| EditError::Unreadable)
 }

@@ -177,24 +177,6 @@ impl ApplicationRegistry {
         Ok(Written { created: created.into_inner(), ..written })
     }
 
-    /// Writes what was approved of an outside server, whether or not something was before. The edit's condition speaks of the
-    /// application.
-    pub(crate) async fn put_approval(
-        &self,
-        edit: &Edit,
-        path: &str,
-        content: &Arc<[u8]>,
-    ) -> Result<Written, WriteError> {
-        self.change(edit, |current| {
-            let current = current.ok_or_else(|| WriteError::UnknownApp(edit.app.clone()))?;
-            edit.condition.admit(Some(&current.revision), true)?;
-            let mut files = current.files.clone();
-            files.insert(path.to_owned(), Arc::clone(content));
-            Ok(Planned { files, message: format!("Change {path} of {}", edit.app) })
-        })
-        .await
-    }
-
     /// Removes one file of an application.
     pub async fn delete_file(&self, edit: &Edit, path: &str) -> Result<Written, WriteError> {
         self.change(edit, |current| {

@@ -14,10 +14,11 @@ use futures::future::BoxFuture;
 use nexus_mcp::StreamServer;
 use nexus_model::{AppName, RuntimeStore, SandboxPool, StoreError};
 use nexus_sandbox::{
-    BoxError, Driver, ImageReference, Owner, PoolSettings, PoolStatus, Sandbox, SandboxError, SandboxHandle,
-    SandboxHandler, SandboxManager, SandboxSpec, Slot,
+    BoxError, BuildSpec, Built, Driver, ImageReference, Owner, PoolSettings, PoolStatus, Sandbox, SandboxError,
+    SandboxHandle, SandboxHandler, SandboxManager, SandboxSpec, Slot,
 };
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -151,6 +152,16 @@ impl Sandboxes {
         Ok(manager.start(spec).await?)
     }
 
+    /// Makes an image, telling `progress` how far it is.
+    pub(crate) async fn build(
+        &self,
+        spec: BuildSpec,
+        progress: mpsc::Sender<String>,
+    ) -> Result<Built, SandboxStartError> {
+        let manager = self.manager.get().ok_or_else(|| SandboxStartError::Missing(self.why()))?;
+        Ok(manager.build(spec, progress).await?)
+    }
+
     /// What each application has; `None` where there is no driver, for this reason.
     pub(crate) fn status(&self) -> Result<BTreeMap<AppName, PoolStatus>, String> {
         self.manager.get().map(SandboxManager::status).ok_or_else(|| self.why())
@@ -184,11 +195,13 @@ async fn place(manager: &SandboxManager<Workers>, app: &AppName) -> Result<Slot<
     }
 }
 
-/// Why a sandbox was not started.
+/// Why a sandbox was not started, or no image was made for one.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SandboxStartError {
+pub enum SandboxStartError {
+    /// There is no driver, for this reason.
     #[error("there are no sandboxes: {0}")]
     Missing(String),
+    /// The driver has refused, or failed.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
 }

@@ -2,17 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
+use nexus_definitions::CommunityError;
 use nexus_mcp::hub::{Callback, HubError, LoginUrl, ToolChange};
 use nexus_model::{AppName, McpServer, McpServerAt, Share, canonical_json, sha256_hex};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::key;
-use crate::{Core, Edit, WriteError, Written};
+use crate::{Core, Edit, WriteError, Written, sandboxes::SandboxStartError};
 
 /// An outside server as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +59,15 @@ pub enum ServerError {
     /// It offers no tool of this name.
     #[error("the server offers no tool `{0}`")]
     NoTool(String),
+    /// There is no such community server, or not like this.
+    #[error(transparent)]
+    Community(#[from] CommunityError),
+    /// An image is being made already.
+    #[error("another image is being made: try again when it is ready")]
+    Building,
+    /// The image could not be made.
+    #[error("the image of the server could not be made")]
+    Image(#[source] SandboxStartError),
     /// The server failed.
     #[error(transparent)]
     Hub(#[from] HubError),
@@ -132,8 +141,7 @@ impl Core {
             }
         };
         let text = format!("{:#}\n", json!({ "tools": approved }));
-        let path = McpServer::approved_file(&server.name);
-        let written = self.registry.put_approval(edit, &path, &Arc::from(text.into_bytes())).await?;
+        let written = self.registry.put_approval(edit, &server.name, &text).await?;
         self.servers().adjust(self);
         Ok(written)
     }
@@ -148,7 +156,7 @@ impl Core {
         Ok(self.servers().hub.finish_login(&key(app, &self.server(app, server)?), callback).await?)
     }
 
-    fn server(&self, app: &AppName, name: &str) -> Result<McpServer, ServerError> {
+    pub(super) fn server(&self, app: &AppName, name: &str) -> Result<McpServer, ServerError> {
         let application = self.registry.application(app.as_str());
         let found = application.and_then(|application| super::find(&application, name));
         found.ok_or_else(|| ServerError::Unknown { app: app.clone(), server: name.chars().take(80).collect() })

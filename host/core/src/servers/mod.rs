@@ -1,6 +1,7 @@
 //! The outside MCP servers of applications: what the definitions want is what the hub knows, and their tools are called within
 //! the application's bounds.
 
+mod add;
 mod approve;
 mod connect;
 mod gate;
@@ -18,6 +19,7 @@ use nexus_model::{
     AppName, CatalogueError, CatalogueTool, McpServer, PluginName, Share, ToolAnswered, canonical_json, sha256_hex,
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use crate::{
     Core,
@@ -25,7 +27,10 @@ use crate::{
     tools::{MAX_RESULT_BYTES, ToolScope},
 };
 
-pub use self::approve::{Offer, ServerError, ServerStatus};
+pub use self::{
+    add::{Addition, ImageMaking},
+    approve::{Offer, ServerError, ServerStatus},
+};
 pub(crate) use self::{connect::Connecting, gate::ServerGate, tokens::VaultTokens};
 
 /// How long a server may take to start and to begin a session.
@@ -46,13 +51,16 @@ pub struct HostProgram {
 pub(crate) struct Servers {
     pub(crate) hub: McpHub,
     pub(crate) connecting: Connecting,
+    making: ImageMaking,
+    /// Held while an image is made: one at a time.
+    building: Semaphore,
     /// What the hub was told, by key.
     known: Mutex<BTreeMap<String, String>>,
 }
 
 impl Servers {
-    pub(crate) fn new(hub: McpHub, connecting: Connecting) -> Self {
-        Self { hub, connecting, known: Mutex::default() }
+    pub(crate) fn new(hub: McpHub, connecting: Connecting, making: ImageMaking) -> Self {
+        Self { hub, connecting, making, building: Semaphore::new(1), known: Mutex::default() }
     }
 
     /// Keeps the hub as the definitions want it.

@@ -8,9 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use nexus_core::{
-    Answer, Call, CallError, Condition, Core, CoreConfig, Edit, ImportError, JitStatus, MasterKey, OracleConfig, Parts,
-    SecretVault,
+    Answer, Call, CallError, Condition, Core, CoreConfig, Edit, ImageMaking, ImportError, JitStatus, MasterKey,
+    OracleConfig, Parts, SecretVault,
 };
+use nexus_definitions::BaseImages;
 use nexus_egress::Egress;
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
@@ -267,6 +268,10 @@ impl Bench {
             secrets: Arc::new(|app, name| (name == "key").then(|| format!("the key of {app}").into())),
             egress: Egress::default(),
             programs: BTreeMap::new(),
+            images: ImageMaking {
+                bases: BaseImages { node: String::new(), python: String::new() },
+                arguments: BTreeMap::new(),
+            },
             remote: None,
             tracker: tracker.clone(),
             cancel: cancel.clone(),

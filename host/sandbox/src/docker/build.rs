@@ -14,7 +14,7 @@ use bollard::{
 use bytes::Bytes;
 use futures::StreamExt;
 use nexus_model::sha256_hex;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::DockerDriver;
 use crate::{ImageReference, SandboxError};
@@ -35,10 +35,8 @@ const PROGRAM_FILE: &str = "FROM scratch\nCOPY program /program\nUSER 65534:6553
 pub struct BuildSpec {
     /// A tar archive with a `Dockerfile` at its root, which every engine since API 1.41 can build (no `BuildKit`).
     pub context: Bytes,
-    /// The name that the image gets, `name` or `name:tag`. It keeps the engine's clean-up from taking the image.
+    /// The name that the image gets; its tag says of what it is. It keeps the engine's clean-up from taking the image.
     pub name: String,
-    /// Labels of the image.
-    pub labels: BTreeMap<String, String>,
     /// Arguments of the build. They can be read from the image: no secret is one.
     pub args: BTreeMap<String, String>,
     /// Whether the steps of the build reach the network, as `RUN npm install` does.
@@ -47,6 +45,30 @@ pub struct BuildSpec {
     pub memory: u32,
     /// How long it may take.
     pub limit: Duration,
+    /// Whether it is built although an image of the same content and arguments is there.
+    pub anew: bool,
+}
+
+impl BuildSpec {
+    /// Of one file, the `Dockerfile`.
+    pub fn of_dockerfile(text: &str, name: &str) -> Result<Self, SandboxError> {
+        let context = context(&[("Dockerfile", 0o644, text.as_bytes())])?;
+        Ok(Self {
+            context,
+            name: name.to_owned(),
+            args: BTreeMap::new(),
+            network: false,
+            memory: 64 << 20,
+            limit: PROGRAM_LIMIT,
+            anew: false,
+        })
+    }
+
+    /// What makes it another image.
+    fn content(&self) -> String {
+        let args = self.args.iter().flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\n"]);
+        sha256_hex(args.chain([self.context.as_ref()]).collect::<Vec<_>>().concat())
+    }
 }
 
 /// An image that was built.
@@ -59,52 +81,47 @@ pub struct Built {
 }
 
 impl DockerDriver {
-    /// An image that has one static program and nothing else. It is built once for each content.
+    /// An image that has one static program and nothing else.
     pub async fn build_from_program(&self, program: &Path, name: &str) -> Result<Built, SandboxError> {
         let read = tokio::fs::read(program).await;
         let program = read.map_err(|source| SandboxError::Process { what: "reading the program", source })?;
-        let content = sha256_hex([PROGRAM_FILE.as_bytes(), &program].concat());
-        if let Some(image) = self.find_image(&content).await? {
-            return Ok(Built { image, reused: true });
-        }
-        let spec = BuildSpec {
-            context: context(&program)
-                .map_err(|source| SandboxError::Process { what: "packing the program", source })?,
-            name: format!("{name}:{}", &content[..12]),
-            labels: BTreeMap::from([(CONTENT.to_owned(), content)]),
-            args: BTreeMap::new(),
-            network: false,
-            memory: 64 << 20,
-            limit: PROGRAM_LIMIT,
-        };
-        Ok(Built { image: self.build(spec, &mut |_| {}).await?, reused: false })
+        let files = [("Dockerfile", 0o644, PROGRAM_FILE.as_bytes()), ("program", 0o755, &program)];
+        let spec = BuildSpec { context: context(&files)?, ..BuildSpec::of_dockerfile("", name)? };
+        self.build_image(spec, mpsc::channel(1).0).await
     }
 
-    /// Builds an image, telling `progress` each line that the engine says, cut to 4 KiB. Dropped, it ends the build.
-    pub async fn build(
+    pub(super) async fn build_image(
         &self,
         spec: BuildSpec,
-        progress: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<ImageReference, SandboxError> {
-        let limit = spec.limit;
+        progress: mpsc::Sender<String>,
+    ) -> Result<Built, SandboxError> {
+        let (content, limit) = (spec.content(), spec.limit);
+        if !spec.anew
+            && let Some(image) = self.find_image(&content).await?
+        {
+            return Ok(Built { image, reused: true });
+        }
         let late = |_| SandboxError::Late { step: "build the image", limit };
-        timeout(limit, self.build_unbounded(spec, progress)).await.map_err(late)?
+        let image = timeout(limit, self.build_unbounded(spec, content, progress)).await.map_err(late)??;
+        Ok(Built { image, reused: false })
     }
 
     async fn build_unbounded(
         &self,
         spec: BuildSpec,
-        progress: &mut (dyn FnMut(&str) + Send),
+        content: String,
+        progress: mpsc::Sender<String>,
     ) -> Result<ImageReference, SandboxError> {
         let memory = i32::try_from(spec.memory).unwrap_or(i32::MAX);
         let options = BuildImageOptions {
-            t: Some(spec.name.clone()),
+            t: Some(format!("{}:{}", spec.name, &content[..12])),
+            nocache: spec.anew,
             rm: true,
             forcerm: true,
             memory: Some(memory),
             memswap: Some(memory),
             buildargs: Some(spec.args.into_iter().collect()),
-            labels: Some(spec.labels.into_iter().collect()),
+            labels: Some(HashMap::from([(CONTENT.to_owned(), content)])),
             networkmode: Some(if spec.network { "default" } else { "none" }.to_owned()),
             ..BuildImageOptions::default()
         };
@@ -131,16 +148,17 @@ impl DockerDriver {
 }
 
 /// What the engine says while it builds.
-struct Said<'a> {
-    progress: &'a mut (dyn FnMut(&str) + Send),
+struct Said {
+    progress: mpsc::Sender<String>,
     last: VecDeque<String>,
 }
 
-impl Said<'_> {
+impl Said {
     fn hand_on(&mut self, mut text: String) {
         text.truncate(text.floor_char_boundary(MAX_LINE));
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-            (self.progress)(line);
+            // Whoever reads too slowly misses some.
+            let _ = self.progress.try_send(line.to_owned());
             if self.last.len() == KEPT_LINES {
                 self.last.pop_front();
             }
@@ -154,13 +172,17 @@ impl Said<'_> {
     }
 }
 
-fn context(program: &[u8]) -> std::io::Result<Bytes> {
-    let mut archive = tar::Builder::new(Vec::with_capacity(program.len() + (4 << 10)));
-    for (name, mode, bytes) in [("Dockerfile", 0o644, PROGRAM_FILE.as_bytes()), ("program", 0o755, program)] {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(mode);
-        header.set_size(bytes.len() as u64);
-        archive.append_data(&mut header, name, bytes)?;
-    }
-    Ok(archive.into_inner()?.into())
+/// The files as a tar archive, the same for the same files.
+fn context(files: &[(&str, u32, &[u8])]) -> Result<Bytes, SandboxError> {
+    let pack = || {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, mode, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(*mode);
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, name, *bytes)?;
+        }
+        archive.into_inner()
+    };
+    pack().map(Bytes::from).map_err(|source| SandboxError::Process { what: "packing an image", source })
 }

@@ -18,6 +18,7 @@ use std::{
 
 use async_trait::async_trait;
 use bollard::Docker;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 pub use self::{
@@ -123,6 +124,10 @@ impl Driver for DockerDriver {
         let limit = self.settings.start;
         let late = |_| SandboxError::Late { step: "start the sandbox", limit };
         tokio::time::timeout(limit, self.start_sandbox(spec)).await.map_err(late)?
+    }
+
+    async fn build(&self, spec: BuildSpec, progress: mpsc::Sender<String>) -> Result<Built, SandboxError> {
+        self.build_image(spec, progress).await
     }
 
     async fn reap(&self, owners: &dyn Owners) -> Result<Reaped, SandboxError> {

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use nexus_sandbox::{BuildSpec, Driver, ImageReference, SandboxError};
 
+use tokio::sync::mpsc;
+
 use crate::support::{Speaker, docker, driver, image, program, spec};
 
 #[tokio::test]
@@ -24,6 +26,11 @@ async fn only_pinned_images_that_are_there_are_started() {
     assert!(matches!(driver.start(&spec(absent, &[])).await, Err(SandboxError::NoImage(_))));
 }
 
+/// Nobody who hears the steps.
+fn quiet() -> mpsc::Sender<String> {
+    mpsc::channel(1).0
+}
+
 fn build(dockerfile: &str, name: &str) -> BuildSpec {
     let mut archive = tar::Builder::new(Vec::new());
     let program = std::fs::read(program()).unwrap();
@@ -36,11 +43,11 @@ fn build(dockerfile: &str, name: &str) -> BuildSpec {
     BuildSpec {
         context: archive.into_inner().unwrap().into(),
         name: name.to_owned(),
-        labels: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
         args: BTreeMap::from([("WHO".to_owned(), "somebody".to_owned())]),
         network: false,
         memory: 256 << 20,
         limit: Duration::from_secs(40),
+        anew: false,
     }
 }
 
@@ -48,25 +55,34 @@ fn build(dockerfile: &str, name: &str) -> BuildSpec {
 async fn a_build_tells_its_steps() {
     let driver = driver().await;
     let file = "FROM scratch\nARG WHO\nCOPY program /program\nLABEL who=$WHO\nRUN [\"/program\", \"complain\"]\n";
-    let mut said = Vec::new();
-    let error =
-        driver.build(build(file, "nexus-test/fails"), &mut |line| said.push(line.to_owned())).await.unwrap_err();
+    let (lines, mut told) = mpsc::channel(100);
+    let error = driver.build(build(file, "nexus-test/fails"), lines).await.unwrap_err();
+    let said: Vec<String> = std::iter::from_fn(|| told.try_recv().ok()).collect();
     assert!(matches!(&error, SandboxError::Build(why) if why.contains("returned a non-zero code: 7")), "{error}");
     assert!(said.iter().any(|line| line.contains("COPY program")), "{said:?}");
 
     let file = file.replace("RUN [\"/program\", \"complain\"]\n", "");
-    let image = driver.build(build(&file, "nexus-test/works"), &mut |_| {}).await.unwrap();
-    let labels = docker(&["inspect", "--format", "{{.Config.Labels.who}} {{.Config.Labels.team}}", image.as_str()]);
-    assert_eq!(labels, "somebody blue");
-    let mut speaker = Speaker::start(&driver, &spec(image, &[])).await;
+    let works = build(&file, "nexus-test/works");
+    let built = driver.build(works.clone(), quiet()).await.unwrap();
+    let label = docker(&["inspect", "--format", "{{.Config.Labels.who}}", built.image.as_str()]);
+    assert_eq!(label, "somebody");
+    let mut speaker = Speaker::start(&driver, &spec(built.image.clone(), &[])).await;
     speaker.expect("ready").await;
+
+    // The same is there already, unless it is to be made anew; told something else, it is another.
+    let again = driver.build(works.clone(), quiet()).await.unwrap();
+    assert_eq!((&again.image, again.reused), (&built.image, true));
+    let anew = driver.build(BuildSpec { anew: true, ..works.clone() }, quiet()).await.unwrap();
+    assert!(!anew.reused);
+    let args = BTreeMap::from([("WHO".to_owned(), "another".to_owned())]);
+    assert!(driver.build(BuildSpec { args, ..works }, quiet()).await.unwrap().image != built.image);
 }
 
 #[tokio::test]
 async fn an_image_brings_no_writable_place_along() {
     let driver = driver().await;
     let file = "FROM scratch\nCOPY program /program\nVOLUME /loot\n";
-    let image = driver.build(build(file, "nexus-test/volume"), &mut |_| {}).await.unwrap();
+    let image = driver.build(build(file, "nexus-test/volume"), quiet()).await.unwrap().image;
     let refused = driver.start(&spec(image, &[])).await;
     assert!(matches!(refused, Err(SandboxError::ImageVolume { volume, .. }) if volume == "/loot"));
 }

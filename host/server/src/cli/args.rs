@@ -20,7 +20,7 @@ pub(crate) use access::{Audit, Key, Secret};
 pub(crate) use apps::{App, Apps, At, Change, Import};
 pub(crate) use doctor::Doctor;
 pub(crate) use folders::{Check, New};
-pub(crate) use mcp::{Mcp, McpServer};
+pub(crate) use mcp::{Mcp, McpAdd, McpServer};
 pub(crate) use memory::{Memory, Remember};
 pub(crate) use models::{Model, ModelTest, Record};
 pub(crate) use observe::{Logs, Metrics};

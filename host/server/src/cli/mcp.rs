@@ -5,11 +5,14 @@ use std::io::IsTerminal;
 use nexus_mcp::StdioError;
 use tokio_util::sync::CancellationToken;
 
-use super::{args::Mcp, client::Client, failure::Failure, mcp_servers, output::Output};
+use super::{args::Mcp, client::Client, community, failure::Failure, mcp_servers, output::Output};
 use crate::http::AppView;
 
 pub(crate) async fn run(mcp: &Mcp, output: Output) -> Result<(), Failure> {
     match mcp {
+        Mcp::Search { words, connection } => community::search(words, &Client::new(connection)?, output).await,
+        Mcp::Add(add) => community::add(add, output).await,
+        Mcp::Remove(server) => community::remove(server, output).await,
         Mcp::List { app, connection } => mcp_servers::list(app, connection, output).await,
         Mcp::Diff(server) => mcp_servers::diff(server, output).await,
         Mcp::Approve { server, tools, yes } => mcp_servers::approve(server, tools, *yes, output).await,

@@ -7,6 +7,7 @@ mod budget;
 mod call;
 mod check;
 mod client;
+mod community;
 mod completions;
 mod definitions;
 mod doctor;

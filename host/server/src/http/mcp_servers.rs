@@ -10,7 +10,7 @@ use axum::{
 use nexus_core::{Offer, ServerStatus};
 use nexus_mcp::hub::{Callback, ChangeKind, ToolChange};
 use nexus_model::{AppName, Share};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -223,7 +223,8 @@ pub(crate) async fn approve(
     request: Request,
 ) -> Result<(HeaderMap, Json<WrittenView>), Problem> {
     let app = permitted(&api, &caller, Verb::Write, &app)?;
-    let (headers, approval): (_, McpApproval) = read(&api, request).await?;
+    let headers = request.headers().clone();
+    let approval: McpApproval = body::read_json(&api, request).await?;
     let edit = edit(&caller, app, &headers, Some(format!("Approve tools of the MCP server {server}")))?;
     api.note(&caller, "mcp.approve", &format!("{}/{server}", edit.app)).await?;
     let written = api.core.approve_mcp(&edit, &server, approval.tools.as_ref(), approval.digest.as_deref()).await?;
@@ -256,7 +257,7 @@ pub(crate) async fn begin_login(
     request: Request,
 ) -> Result<Json<McpLoginView>, Problem> {
     let app = api.known(&caller, Verb::Write, &app)?;
-    let (_, McpLoginRequest { redirect }) = read(&api, request).await?;
+    let McpLoginRequest { redirect } = body::read_json(&api, request).await?;
     let redirect = address("redirect", &redirect)?;
     noted(&api, &caller, "mcp.login", &app, &server).await?;
     let login = api.core.begin_mcp_login(&app, &server, &redirect).await?;
@@ -290,7 +291,7 @@ pub(crate) async fn finish_login(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let app = api.known(&caller, Verb::Write, &app)?;
-    let (_, McpLoginResult { url }) = read(&api, request).await?;
+    let McpLoginResult { url } = body::read_json(&api, request).await?;
     let callback = Callback::from_url(&address("url", &url)?).map_err(error::invalid_parameter)?;
     api.core.finish_mcp_login(&app, &server, &callback).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -298,13 +299,6 @@ pub(crate) async fn finish_login(
 
 async fn noted(api: &Api, caller: &Caller, action: &str, app: &AppName, server: &str) -> Result<(), Problem> {
     api.note(caller, action, &format!("{app}/{}", server.chars().take(80).collect::<String>())).await
-}
-
-async fn read<T: DeserializeOwned>(api: &Api, request: Request) -> Result<(HeaderMap, T), Problem> {
-    let (parts, body) = request.into_parts();
-    let body = body::read(api, &parts.headers, body).await?;
-    let read = serde_json::from_slice(&body).map_err(|fault| error::invalid_json(fault.to_string()))?;
-    Ok((parts.headers, read))
 }
 
 fn address(what: &str, text: &str) -> Result<url::Url, Problem> {

@@ -6,6 +6,7 @@ mod audit;
 mod body;
 mod budget;
 mod cloud_events;
+mod community;
 mod dead_letters;
 mod definitions;
 mod description;
@@ -40,6 +41,7 @@ mod triggers;
 pub use apps::{AppDetailView, AppList, AppView, FaultView, OperationView, OptimizeView};
 pub use audit::{AuditFaultView, AuditList, AuditRecordView, VerificationView};
 pub use budget::BudgetView;
+pub use community::{CommunitySecret, CommunityServerList, CommunityServerView, McpAddition};
 pub use dead_letters::{DeadLetterList, DeadLetterView};
 pub use definitions::{
     AppFiles, AuthorView, ChangeView, DeactivateBody, DiffView, EncodedBytes, FileContent, FileDiffView, HistoryView,
@@ -110,7 +112,9 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(tools::list))
         .routes(routes!(tools::get))
         .routes(routes!(tools::call))
-        .routes(routes!(mcp_servers::list))
+        .routes(routes!(community::list))
+        .routes(routes!(mcp_servers::list, community::add))
+        .routes(routes!(community::remove))
         .routes(routes!(mcp_servers::diff))
         .routes(routes!(mcp_servers::approve))
         .routes(routes!(mcp_servers::begin_login))

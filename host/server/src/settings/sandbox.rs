@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use nexus_core::HostProgram;
+use nexus_core::{HostProgram, ImageMaking};
+use nexus_definitions::BaseImages;
 use serde::{Deserialize, Serialize};
 
 /// Where programs run apart.
@@ -39,6 +40,31 @@ pub struct McpSettings {
     /// Programs of this machine that applications may use as MCP servers, by the name that they call them. They are not
     /// isolated: they can do what this server can.
     pub programs: BTreeMap<String, ProgramSettings>,
+    /// How `nexus mcp add` makes images.
+    pub images: ImageSettings,
+}
+
+/// How images of community servers are made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageSettings {
+    /// An image with Node.js 22 or later and npm.
+    pub node: String,
+    /// An image with Python 3.11 or later and its module `venv`.
+    pub python: String,
+    /// What the package managers are told, such as `PIP_INDEX_URL` and `NPM_CONFIG_REGISTRY`. It can be read from the images: no
+    /// secret.
+    pub build_args: BTreeMap<String, String>,
+}
+
+impl Default for ImageSettings {
+    fn default() -> Self {
+        Self {
+            node: "node:22-bookworm-slim".to_owned(),
+            python: "python:3.13-slim-bookworm".to_owned(),
+            build_args: BTreeMap::new(),
+        }
+    }
 }
 
 /// A program of this machine.
@@ -56,6 +82,12 @@ pub struct ProgramSettings {
 }
 
 impl McpSettings {
+    /// How images are made, for the core.
+    pub(crate) fn images(&self) -> ImageMaking {
+        let ImageSettings { node, python, build_args } = self.images.clone();
+        ImageMaking { bases: BaseImages { node, python }, arguments: build_args }
+    }
+
     /// The programs, for the core.
     pub(crate) fn programs(&self) -> BTreeMap<String, HostProgram> {
         let program = |settings: &ProgramSettings| HostProgram {

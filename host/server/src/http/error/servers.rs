@@ -1,10 +1,17 @@
 //! What is wrong with outside MCP servers.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
-use nexus_core::ServerError;
+use nexus_core::{SandboxStartError, ServerError};
+use nexus_definitions::CommunityError;
 use nexus_mcp::hub::{Fault, HubError};
 
 use super::Problem;
+use crate::start_error::chain;
+
+/// When it is worth asking again, while an image is made.
+const BUILD_AGAIN: Duration = Duration::from_secs(30);
 
 impl From<ServerError> for Problem {
     fn from(error: ServerError) -> Self {
@@ -17,6 +24,33 @@ impl From<ServerError> for Problem {
             ServerError::OtherOffer => {
                 Self::new(StatusCode::CONFLICT, "offer_changed", "The server offers something else", detail)
                     .hint("`nexus mcp diff` shows what it offers now")
+            }
+            ServerError::Community(CommunityError::Unknown { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_community_server", "No such community server", detail)
+                    .hint("`nexus mcp search` lists them")
+            }
+            ServerError::Community(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_mcp_server",
+                "The server cannot be had like this",
+                detail,
+            ),
+            ServerError::Building => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "image_being_made",
+                "An image is being made already",
+                detail,
+            )
+            .retry_after(BUILD_AGAIN),
+            ServerError::Image(SandboxStartError::Missing(why)) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "sandbox_unavailable",
+                "There are no sandboxes",
+                why,
+            ),
+            ServerError::Image(error) => {
+                Self::new(StatusCode::BAD_GATEWAY, "image_not_made", "The image could not be made", chain(&error))
+                    .hint("`mcp.images` in the settings names the images that packages are put into, and where mirrors of the indexes are")
             }
             ServerError::Hub(error) => hub_problem(&error),
             ServerError::Write(error) => error.into(),
