@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nexus_tests::{DockerEngine, House, Stage, programs, python};
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ fn start_with(stage: &Stage, settings: &str) -> Result<House> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    anyhow::bail!("no sandbox was ready in time: {}", house.api.get("/v1/sandboxes")?.json())
+    bail!("no sandbox was ready in time: {}", house.api.get("/v1/sandboxes")?.json())
 }
 
 /// The ids of the sandboxes that the engine has.
@@ -144,5 +144,95 @@ fn a_program_on_the_ordinary_library_answers() -> Result<()> {
     assert_eq!(run(&house, "count", &json!({ "key": "n" }))?, json!({ "value": 1 }));
     let pried = run(&house, "pry", &json!({})).unwrap_err().to_string();
     ensure!(pried.contains("forbidden"), "{pried}");
+    house.stop()
+}
+
+/// An application whose programs mean ill, beside one whose programs do not; the advisor's one tool is approved.
+fn hostile_house(folder: &Path) -> Result<(Stage, House)> {
+    let interop = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
+    let stage = Stage::new(folder)?;
+    let worker = |script: &str| Ok::<_, anyhow::Error>(json!([python()?, interop.join(script)]).to_string());
+    let image = format!("sha256:{}", "0".repeat(64));
+    let app = write_app(&stage, &image, &worker("hostile_worker.py")?, 256)?;
+    let yaml = fs::read_to_string(app.join("app.yaml"))?
+        .replace("allow: [core.state.*]", "allow: [core.state.*, helper.advise]")
+        .replace("  tools:", "  mcp: { helper: { host: advisor } }\n  tools:");
+    fs::write(app.join("app.yaml"), &yaml)?;
+    fs::create_dir_all(app.join("mcp"))?;
+    let tool = json!({ "name": "advise", "description": "Gives advice.", "inputSchema": { "type": "object" } });
+    fs::write(app.join("mcp/helper.tools.json"), json!({ "tools": { "advise": tool } }).to_string())?;
+    let other = stage.apps().join("quiet");
+    fs::create_dir_all(&other)?;
+    fs::write(other.join("any.json"), "{}")?;
+    let command = worker("echo_worker.py")?;
+    let yaml = format!(
+        "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: quiet }}\nspec:\n  operations: {{ echo: {{ input: \
+         any.json, output: any.json, worker: {{}} }} }}\n  sandbox: {{ image: \"{image}\", command: {command}, max: 1 }}\n",
+    );
+    fs::write(other.join("app.yaml"), yaml)?;
+    let advisor = json!({ "program": python()?, "args": [interop.join("advisor.py")] });
+    let settings = format!("sandbox: {{ driver: process }}\nmcp: {{ programs: {{ advisor: {advisor} }} }}\n");
+    let house = start_with(&stage, &settings)?;
+    Ok((stage, house))
+}
+
+/// The most memory that the server ever had, in KiB.
+fn peak(house: &House) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", house.nexus.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak is told")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+#[test]
+fn a_program_that_means_ill_ends_itself_and_nothing_else() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (_stage, house) = hostile_house(folder.path())?;
+    let quiet = |value: &Value| house.api.call("quiet", "echo", value)?.success();
+    assert_eq!(quiet(&json!(1))?, json!(1));
+    let before = peak(&house)?;
+    for what in ["frame", "broken"] {
+        let lost = run(&house, "echo", &json!({ "do": what })).unwrap_err().to_string();
+        ensure!(lost.contains("sandbox_lost") || lost.contains("sandbox_failed"), "{what}: {lost}");
+        assert_eq!(quiet(&json!(what))?, json!(what));
+        assert_eq!(run(&house, "echo", &json!({ "do": "nothing" }))?, json!({ "do": "nothing" }), "it is replaced");
+    }
+    let grown = peak(&house)? - before;
+    ensure!(grown < 128 << 10, "a line of 1 GiB took {grown} KiB of the server's memory");
+
+    // An execution of the other application, and what is done in its name.
+    let execution = house.api.call("quiet", "echo", &json!("mine"))?.execution.context("the call has no execution")?;
+    let stolen = json!({ "execution": execution, "output": "stolen" });
+    for (tool, arguments) in [("core.state.get", json!({ "key": "k" })), ("core.work.finish", stolen)] {
+        let foreign = json!({ "do": "foreign", "tool": tool, "arguments": arguments, "execution": execution });
+        let lost = run(&house, "echo", &foreign).unwrap_err().to_string();
+        ensure!(lost.contains("sandbox_lost"), "{lost}");
+    }
+    assert_eq!(house.api.get(&format!("/v1/executions/{execution}"))?.success()?["output"], json!("mine"));
+    is_recorded(&house, &execution)?;
+    house.stop()
+}
+
+/// Waits until the audit log tells of a denial with these words.
+fn is_recorded(house: &House, words: &str) -> Result<()> {
+    let mut recorded = String::new();
+    for _ in 0..100 {
+        recorded = house.api.get("/v1/audit?limit=100")?.text;
+        if recorded.contains(words) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bail!("the denial is not in the audit log: {recorded}")
+}
+
+#[test]
+fn an_order_in_what_a_tool_says_is_denied_and_recorded() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (_stage, house) = hostile_house(folder.path())?;
+    let told = run(&house, "echo", &json!({ "do": "obey" }))?.to_string();
+    ensure!(told.contains("forbidden"), "{told}");
+    let yaml = house.api.get(&format!("/v1/apps/{APP}/files/app.yaml"))?.text;
+    ensure!(yaml.contains("kind: Application"), "the order was followed: {yaml}");
+    is_recorded(&house, "core.definitions.write")?;
     house.stop()
 }

@@ -1,12 +1,15 @@
 //! What starts sandboxes: looked for at the start, and again as long as it is not there.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use nexus_core::Core;
 use nexus_sandbox::{DockerDriver, DockerSettings, Driver, Owner, ProcessDriver, SandboxError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::settings::{SandboxDriver, SandboxSettings};
+use crate::{
+    settings::{SandboxDriver, SandboxSettings},
+    start_error::chain,
+};
 
 /// Time between two looks for an engine that is not there.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -36,7 +39,7 @@ pub(crate) async fn provide(settings: SandboxSettings, core: Core, tasks: TaskTr
                 return;
             }
             Err(error) => {
-                let why = causes(&error);
+                let why = chain(&error);
                 if !told {
                     tracing::warn!(why, "there are no sandboxes: operations and MCP servers that need one are refused");
                     told = true;
@@ -50,7 +53,8 @@ pub(crate) async fn provide(settings: SandboxSettings, core: Core, tasks: TaskTr
     }
 }
 
-async fn driver(
+/// What starts sandboxes, as the settings want it. An error says what is missing.
+pub(crate) async fn driver(
     settings: &SandboxSettings,
     owner: Owner,
     tasks: &TaskTracker,
@@ -65,15 +69,4 @@ async fn driver(
         ..DockerSettings::default()
     };
     Ok(Arc::new(DockerDriver::connect(docker, owner, tasks.clone()).await?))
-}
-
-fn causes(error: &SandboxError) -> String {
-    let mut why = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        why.push_str(": ");
-        why.push_str(&error.to_string());
-        cause = error.source();
-    }
-    why
 }

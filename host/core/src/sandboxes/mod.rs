@@ -41,6 +41,8 @@ pub(crate) struct Sandboxes {
     manager: OnceLock<SandboxManager<Workers>>,
     /// Why there is no driver yet.
     missing: Mutex<String>,
+    /// What tells the hosts on this store from others on an engine, once it is known.
+    installation: OnceLock<String>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Sandboxes {
 impl Sandboxes {
     pub(crate) fn new(tasks: TaskTracker, cancel: CancellationToken) -> Self {
         let missing = Mutex::new("no engine is configured".to_owned());
-        Self { manager: OnceLock::new(), missing, tasks, cancel }
+        Self { manager: OnceLock::new(), missing, installation: OnceLock::new(), tasks, cancel }
     }
 
     /// Says why there is no driver.
@@ -59,6 +61,7 @@ impl Sandboxes {
     /// This host as owner of sandboxes. From now on others see that it lives.
     pub(crate) async fn own(&self, runtime: &Arc<dyn RuntimeStore>) -> Result<Owner, StoreError> {
         let owner = owner::new_owner(runtime).await?;
+        let _ = self.installation.set(owner.host.clone());
         owner::lease(runtime, &owner.lease).take().await?;
         self.tasks.spawn(owner::hold(Arc::clone(runtime), owner.clone(), self.cancel.clone()));
         Ok(owner)
@@ -152,6 +155,11 @@ impl Sandboxes {
         Ok(manager.start(spec).await?)
     }
 
+    /// The name at the engine of what belongs to a server of an application, and to no other installation's.
+    pub(crate) fn name_of(&self, app: &AppName, server: &str) -> String {
+        format!("nexus-{}-{app}-{server}", self.installation.get().map_or("none", String::as_str))
+    }
+
     /// Makes an image, telling `progress` how far it is.
     pub(crate) async fn build(
         &self,
@@ -237,17 +245,14 @@ fn settings(pool: &SandboxPool) -> PoolSettings {
 fn refused(error: SandboxError) -> WorkError {
     match error {
         SandboxError::Busy { retry_after } => WorkError::Busy { retry_after },
-        error => {
-            let mut why = error.to_string();
-            let mut cause: Option<&dyn Error> = error.source();
-            while let Some(error) = cause {
-                why.push_str(": ");
-                why.push_str(&error.to_string());
-                cause = error.source();
-            }
-            WorkError::NoSandbox(why)
-        }
+        error => WorkError::NoSandbox(causes(&error)),
     }
+}
+
+/// An error with all that caused it, in one line.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| (**error).source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
 /// Makes workers of the sandboxes of one application.

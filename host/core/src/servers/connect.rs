@@ -11,13 +11,16 @@ use nexus_mcp::hub::{
     Connect, Grant, HttpAuth, LaunchError, Launched, Launcher, OAuthSpec, Process, ProcessLauncher, Registration,
     SecretSource, ServerSpec, TokenStore,
 };
-use nexus_model::{App, AppName, EnvValue, McpServer, McpServerAt, SecretName, ServerAuth, ServerImage};
+use nexus_model::{App, AppName, EnvValue, McpServer, McpServerAt, PluginName, SecretName, ServerAuth, ServerImage};
 use nexus_sandbox::{Profile, Sandbox, SandboxHandle, SandboxSpec, ServerProfile, VolumeSpec};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::task::TaskTracker;
 
 use super::{CONNECT, HostProgram, MAX_RESULT_BYTES, ServerGate};
-use crate::{events::SecretLookup, sandboxes::Sandboxes};
+use crate::{
+    events::SecretLookup,
+    sandboxes::{Sandboxes, causes},
+};
 
 /// What a volume of a server may hold, in bytes, where the engine can bound it.
 const VOLUME_BYTES: u64 = 1 << 30;
@@ -75,11 +78,7 @@ impl Connecting {
         Container {
             sandboxes: Arc::downgrade(&self.sandboxes),
             gate: (!image.grants.http.is_empty()).then(|| Arc::clone(&self.gate)),
-            volume: image.grants.volume.clone().map(|target| VolumeSpec {
-                name: format!("nexus-{}-{}", app.name, server.name),
-                target,
-                bytes: VOLUME_BYTES,
-            }),
+            server: server.name.clone(),
             name,
             app: app.name.clone(),
             image: image.clone(),
@@ -133,8 +132,8 @@ struct Container {
     sandboxes: Weak<Sandboxes>,
     name: String,
     app: AppName,
+    server: PluginName,
     image: ServerImage,
-    volume: Option<VolumeSpec>,
     gate: Option<Arc<ServerGate>>,
     secrets: SecretLookup,
 }
@@ -146,7 +145,7 @@ impl fmt::Debug for Container {
 }
 
 impl Container {
-    fn spec(&self) -> Result<SandboxSpec, String> {
+    fn spec(&self, sandboxes: &Sandboxes) -> Result<SandboxSpec, String> {
         let image = self.image.image.parse().map_err(|error: nexus_sandbox::InvalidImage| error.to_string())?;
         let mut spec = SandboxSpec::new(image);
         spec.command.clone_from(&self.image.command);
@@ -161,7 +160,11 @@ impl Container {
         }
         (spec.limits.memory, spec.limits.scratch) = (MEMORY_BYTES, Some(SCRATCH_BYTES));
         let gate = self.gate.clone().map(|gate| gate as Arc<dyn nexus_sandbox::Gate>);
-        spec.profile = Profile::Server(ServerProfile { name: self.name.clone(), volume: self.volume.clone(), gate });
+        let volume = self.image.grants.volume.clone().map(|target| {
+            let name = sandboxes.name_of(&self.app, self.server.as_str());
+            VolumeSpec { name, target, bytes: VOLUME_BYTES }
+        });
+        spec.profile = Profile::Server(ServerProfile { name: self.name.clone(), volume, gate });
         spec.labels.insert("app".to_owned(), self.app.to_string());
         Ok(spec)
     }
@@ -171,9 +174,9 @@ impl Container {
 impl Launcher for Container {
     async fn launch(&self) -> Result<Launched, LaunchError> {
         let sandboxes = self.sandboxes.upgrade().ok_or_else(|| LaunchError("the host is stopping".to_owned()))?;
-        let spec = self.spec().map_err(LaunchError)?;
+        let spec = self.spec(&sandboxes).map_err(LaunchError)?;
         let started = sandboxes.start(&spec).await;
-        let Sandbox { input, output, handle } = started.map_err(|error| LaunchError(error.to_string()))?;
+        let Sandbox { input, output, handle } = started.map_err(|error| LaunchError(causes(&error)))?;
         Ok(Launched { input: Box::new(input), output: Box::new(output), process: Box::new(Running(handle)) })
     }
 }

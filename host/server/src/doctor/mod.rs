@@ -9,6 +9,7 @@ mod finding;
 mod machine;
 mod models;
 mod network;
+mod sandboxes;
 mod secrets;
 mod store;
 
@@ -102,6 +103,7 @@ impl Examination {
         findings.extend(stored.into_iter().chain(vaulted).chain(closed).chain(defined));
         let known = secrets::Known { all: &all, has_store: vault.is_some() };
         findings.extend(secrets::look(settings, &definitions.apps, &known));
+        findings.push(sandboxes::look(settings, &definitions.apps, &tasks.0).await);
         findings.extend(definitions::remote(settings, &definitions, &known, self.patience).await);
         if self.live {
             findings.extend(models::ask(settings, all, self.patience * LIVE).await);

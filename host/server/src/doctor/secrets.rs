@@ -1,7 +1,7 @@
 //! That every secret which settings and applications name is there. No value is shown.
 
 use nexus_llm::KeyReference;
-use nexus_model::{App, SecretName, SecretOwner, TriggerOn};
+use nexus_model::{App, EnvValue, McpServerAt, SecretName, SecretOwner, ServerAuth, TriggerOn};
 use secrecy::SecretString;
 
 use super::Finding;
@@ -42,13 +42,12 @@ pub(super) fn look(settings: &Settings, apps: &[App], known: &Known<'_>) -> Vec<
             findings.push(known.missing(&named, &reference.to_string(), in_store, mend(reference)));
         }
     }
-    for (app, secret) in of_webhooks(settings, apps) {
+    for (app, named, secret) in of_apps(settings, apps) {
         let name = secret.replace('_', "-").parse::<SecretName>().ok();
         let owner = SecretOwner::App(app.name.clone());
         if name.as_ref().is_some_and(|name| known.all.find(&owner, name).is_some()) {
             there += 1;
         } else {
-            let named = format!("a webhook of `{}`", app.name);
             let name = name.map_or(secret, |name| name.to_string());
             let mend =
                 format!("`nexus secret set {name} --app {}`, or `secrets.{}` in the settings", app.name, app.name);
@@ -73,19 +72,42 @@ fn references(settings: &Settings) -> Vec<(String, &KeyReference)> {
     models.chain(store).chain(remote).chain(apps).collect()
 }
 
-/// The secrets of webhooks that the settings do not place.
-fn of_webhooks<'a>(settings: &Settings, apps: &'a [App]) -> Vec<(&'a App, String)> {
+/// The secrets that applications name and the settings do not place, each with what names it.
+fn of_apps<'a>(settings: &Settings, apps: &'a [App]) -> Vec<(&'a App, String, String)> {
     let mut named = Vec::new();
     for app in apps {
-        for trigger in &app.triggers {
-            if let TriggerOn::Webhook(webhook) = &trigger.on
-                && !settings.secrets.get(&app.name).is_some_and(|placed| placed.contains_key(&webhook.secret))
-            {
-                named.push((app, webhook.secret.clone()));
-            }
-        }
+        let webhooks = app.triggers.iter().filter_map(|trigger| match &trigger.on {
+            TriggerOn::Webhook(webhook) => Some(("a webhook".to_owned(), webhook.secret.clone())),
+            _ => None,
+        });
+        let servers = app.servers.values().flat_map(|server| {
+            let what = format!("the MCP server `{}`", server.name);
+            of_server(&server.at).into_iter().map(move |secret| (what.clone(), secret.to_string()))
+        });
+        let placed = |secret: &str| settings.secrets.get(&app.name).is_some_and(|placed| placed.contains_key(secret));
+        let missing = webhooks.chain(servers).filter(|(_, secret)| !placed(secret));
+        named.extend(missing.map(|(what, secret)| (app, format!("{what} of `{}`", app.name), secret)));
     }
     named
+}
+
+fn of_server(at: &McpServerAt) -> Vec<&SecretName> {
+    match at {
+        McpServerAt::Image(image) => {
+            let values = image.env.values();
+            values
+                .filter_map(|value| match value {
+                    EnvValue::Secret { secret } => Some(secret),
+                    EnvValue::Text(_) => None,
+                })
+                .collect()
+        }
+        McpServerAt::Url {
+            auth: Some(ServerAuth::Bearer { secret } | ServerAuth::ClientCredentials { secret, .. }),
+            ..
+        } => vec![secret],
+        McpServerAt::Url { .. } | McpServerAt::Host(_) => Vec::new(),
+    }
 }
 
 fn mend(reference: &KeyReference) -> String {

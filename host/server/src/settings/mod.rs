@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{DefinitionSettings, RemoteSettings};
 pub use egress::EgressSettings;
 pub use load::{Override, SettingsError, Sources};
-pub use sandbox::{McpSettings, ProgramSettings, SandboxDriver, SandboxSettings};
+pub use sandbox::{ImageSettings, McpSettings, ProgramSettings, SandboxDriver, SandboxSettings};
 pub use store::{RedisSettings, StoreSettings};
 pub use telemetry::TelemetrySettings;
 

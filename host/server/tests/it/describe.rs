@@ -80,7 +80,10 @@ fn every_route_is_described() {
         "get /v1/apps/{app}/secrets",
         "put /v1/apps/{app}/secrets/{name}",
         "delete /v1/apps/{app}/secrets/{name}",
+        "get /v1/mcp/community",
         "get /v1/apps/{app}/mcp",
+        "post /v1/apps/{app}/mcp",
+        "delete /v1/apps/{app}/mcp/{server}",
         "get /v1/apps/{app}/mcp/{server}/diff",
         "post /v1/apps/{app}/mcp/{server}/approve",
         "post /v1/apps/{app}/mcp/{server}/login",
@@ -99,7 +102,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 74, "{described:?}");
+    assert_eq!(described.len(), 77, "{described:?}");
 }
 
 #[test]

@@ -269,6 +269,38 @@ async fn an_application_that_was_pushed_with_faults() {
     tokio::task::spawn_blocking(work).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_applications_with_servers_in_containers_need() {
+    let endpoint = ShoutingEndpoint::start().await;
+    let url = endpoint.url.clone();
+    tokio::task::spawn_blocking(move || with_a_server_in_a_container(&url)).await.unwrap();
+}
+
+fn with_a_server_in_a_container(url: &str) {
+    let ward = Ward::new("");
+    let nowhere = ("--set", "sandbox.docker_host=unix:///nowhere/docker.sock");
+    let report = ward.look_with(&[nowhere.0, nowhere.1], &[]);
+    report.has("sandboxes", "ok", "no application needs any", "");
+    write_app(&ward.path("apps"));
+    fs::create_dir(ward.path("apps/desk")).unwrap();
+    let yaml = format!(
+        "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: desk }}\nspec:\n  mcp:\n    weather: {{ image: \
+         \"sha256:{}\", env: {{ API_KEY: {{ secret: weather-key }} }} }}\n",
+        "0a".repeat(32)
+    );
+    fs::write(ward.path("apps/desk/app.yaml"), yaml).unwrap();
+    let off = ("--set", "sandbox.driver=off");
+    let served = Served::start_with(ward.dir.path(), url, &[off.0, off.1], std::process::Stdio::null());
+    assert!(served.terminate().success());
+    let report = ward.look_with(&[nowhere.0, nowhere.1], &[]);
+    report.has("sandboxes", "fail", "no Docker engine answers", "`desk` needs it");
+    let named = "the MCP server `weather` of `desk`: there is nothing in the secret `weather-key`";
+    report.has("secrets", "fail", named, "nexus secret set weather-key --app desk");
+    ward.look_with(&[off.0, off.1], &[]).has("sandboxes", "fail", "off, and needed by `desk`", "set `sandbox.driver`");
+    let report = ward.look_with(&["--set", "sandbox.driver=process"], &[]);
+    report.has("sandboxes", "warn", "nothing isolates", "set `sandbox.driver` to `docker`");
+}
+
 #[test]
 fn secrets_that_are_named_and_not_there() {
     let address = endpoint(FINE);

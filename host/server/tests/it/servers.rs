@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use nexus_server::settings::ProgramSettings;
+use nexus_server::settings::{ProgramSettings, SandboxDriver};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -166,5 +166,54 @@ async fn servers_that_are_not_there_are_told_apart() {
     assert_eq!((status, &closed["code"]), (StatusCode::NOT_FOUND, &json!("mcp_server")), "{closed}");
     let (status, _) = sent(host.ask(Method::POST, "/v1/apps/desk/mcp/clock/approve").json(&json!({}))).await;
     assert_eq!(status, StatusCode::PRECONDITION_REQUIRED);
+    assert!(host.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_community_server_is_found_added_and_taken_out() {
+    let mut host = Host::start_with(|settings| {
+        settings.sandbox.driver = SandboxDriver::Off;
+        let app = settings.apps.clone().unwrap().join("desk");
+        fs::create_dir(&app).unwrap();
+        fs::write(app.join("app.yaml"), APP).unwrap();
+    })
+    .await;
+    let found = host.json("/v1/mcp/community?q=database%20postgres").await;
+    let found = found["servers"].as_array().unwrap();
+    assert_eq!((found.len(), &found[0]["name"]), (1, &json!("postgres")), "{found:?}");
+    assert!(found[0]["needs"]["tcp"].is_string() && found[0]["secrets"]["DSN"]["secret"].is_string(), "{found:?}");
+    assert_eq!(host.json("/v1/mcp/community?q=submarine").await["servers"], json!([]));
+
+    let add = async |addition: Value, condition: (&'static str, &str)| {
+        sent(host.post("/v1/apps/desk/mcp", &addition).header(condition.0, condition.1)).await
+    };
+    for (addition, status, code) in [
+        (json!({ "server": "postgress" }), StatusCode::NOT_FOUND, "unknown_community_server"),
+        (json!({ "server": "postgres" }), StatusCode::UNPROCESSABLE_ENTITY, "invalid_mcp_server"),
+        (
+            json!({ "server": "time", "secrets": { "KEY": "a" } }),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_mcp_server",
+        ),
+        (json!({ "server": "time", "name": "No Name" }), StatusCode::BAD_REQUEST, "invalid_parameter"),
+        (json!({ "server": "time" }), StatusCode::SERVICE_UNAVAILABLE, "sandbox_unavailable"),
+    ] {
+        let (answered, problem) = add(addition.clone(), ("if-none-match", "*")).await;
+        assert_eq!((answered, &problem["code"]), (status, &json!(code)), "{addition}: {problem}");
+    }
+
+    // One that runs elsewhere needs no image.
+    let (status, written) = add(json!({ "server": "github", "name": "code" }), ("if-none-match", "*")).await;
+    assert_eq!(status, 200, "{written}");
+    let yaml = host.get("/v1/apps/desk/files/app.yaml").send().await.unwrap().text().await.unwrap();
+    assert!(yaml.contains("code:") && yaml.contains("secret: github-token"), "{yaml}");
+    let (status, there) = add(json!({ "server": "github", "name": "code" }), ("if-none-match", "*")).await;
+    assert_eq!(status, StatusCode::PRECONDITION_FAILED, "{there}");
+    let (status, _) = sent(host.ask(Method::DELETE, "/v1/apps/desk/mcp/code")).await;
+    assert_eq!(status, StatusCode::PRECONDITION_REQUIRED);
+    let (status, _) = sent(host.ask(Method::DELETE, "/v1/apps/desk/mcp/code").header("if-match", "*")).await;
+    assert_eq!(status, 200);
+    let after = host.get("/v1/apps/desk/files/app.yaml").send().await.unwrap().text().await.unwrap();
+    assert_eq!(after, APP);
     assert!(host.stop().await);
 }
