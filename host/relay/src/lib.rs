@@ -12,7 +12,7 @@ mod plan;
 use std::{io, os::fd::AsFd};
 
 use tokio::{
-    io::{AsyncWriteExt, join},
+    io::{AsyncWriteExt, BufReader, BufWriter, join},
     net::{TcpListener, unix::pipe},
 };
 
@@ -23,6 +23,9 @@ pub use self::{
 
 /// What is written first, once all addresses are listened on.
 pub const READY: &[u8; 8] = b"nxrelay1";
+
+/// Bytes that are gathered on the way: one frame of yamux and its head.
+const BUFFER: usize = 17 << 10;
 
 /// Why the relay ended, other than by the end of its input.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,8 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> Result<(), RelayErr
     }
     let (input, mut output) = pipes().map_err(RelayError::Pipe)?;
     output.write_all(READY).await.map_err(RelayError::Pipe)?;
-    carry(listeners, plan.connections, join(input, output)).await.map_err(RelayError::Host)
+    let host = join(BufReader::with_capacity(BUFFER, input), BufWriter::with_capacity(BUFFER, output));
+    carry(listeners, plan.connections, host).await.map_err(RelayError::Host)
 }
 
 /// Standard input and output, without a thread for either.

@@ -93,7 +93,6 @@ impl<H: SandboxHandler> SandboxManager<H> {
                     Ok(reaped) if reaped == crate::Reaped::default() => {}
                     Ok(reaped) => tracing::info!(
                         sandboxes = reaped.sandboxes,
-                        networks = reaped.networks,
                         "removed what hosts left behind that are no more"
                     ),
                     Err(error) => {

@@ -1,6 +1,6 @@
 //! What starts sandboxes: looked for at the start, and again as long as it is not there.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{env::current_exe, error::Error, sync::Arc, time::Duration};
 
 use nexus_core::Core;
 use nexus_sandbox::{DockerDriver, DockerSettings, Driver, Owner, ProcessDriver, SandboxError};
@@ -10,6 +10,9 @@ use crate::settings::{SandboxDriver, SandboxSettings};
 
 /// Time between two looks for an engine that is not there.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// The program that carries connections of outside servers, beside this one.
+const RELAY: &str = "nexus-relay";
 
 /// Finds what starts sandboxes and hands it to the core. Without it the server serves, and says what is missing to whoever
 /// needs a sandbox.
@@ -62,6 +65,7 @@ async fn driver(
         host: settings.docker_host.clone(),
         runtime: settings.runtime.clone(),
         allow_tags: settings.allow_tags,
+        relay: current_exe().ok().map(|own| own.with_file_name(RELAY)),
         ..DockerSettings::default()
     };
     Ok(Arc::new(DockerDriver::connect(docker, owner, tasks.clone()).await?))

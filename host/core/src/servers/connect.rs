@@ -71,10 +71,11 @@ impl Connecting {
 
     fn container(&self, key: &str, app: &App, server: &McpServer, image: &ServerImage) -> Container {
         let name = key.replace(['/', '*'], "-").trim_matches('-').to_owned();
-        self.gate.grant(&name, &image.grants.http);
+        self.gate.grant(&name, &image.grants);
+        let reaches = !image.grants.http.is_empty() || !image.grants.tcp.is_empty();
         Container {
             sandboxes: Arc::downgrade(&self.sandboxes),
-            gate: (!image.grants.http.is_empty()).then(|| Arc::clone(&self.gate)),
+            gate: reaches.then(|| Arc::clone(&self.gate)),
             volume: image.grants.volume.clone().map(|target| VolumeSpec {
                 name: format!("nexus-{}-{}", app.name, server.name),
                 target,
@@ -161,7 +162,12 @@ impl Container {
         }
         (spec.limits.memory, spec.limits.scratch) = (MEMORY_BYTES, Some(SCRATCH_BYTES));
         let gate = self.gate.clone().map(|gate| gate as Arc<dyn nexus_sandbox::Gate>);
-        spec.profile = Profile::Server(ServerProfile { name: self.name.clone(), volume: self.volume.clone(), gate });
+        spec.profile = Profile::Server(ServerProfile {
+            name: self.name.clone(),
+            volume: self.volume.clone(),
+            gate,
+            tcp: self.image.grants.tcp.iter().cloned().collect(),
+        });
         spec.labels.insert("app".to_owned(), self.app.to_string());
         Ok(spec)
     }
