@@ -169,7 +169,8 @@ async fn a_server_has_no_network_but_that_of_its_relay_which_has_none() {
     let spec = server(spec(image(&driver).await, &["look"]), gated("asker", Nowhere, &["db.internal:5432"]));
     let mut speaker = Speaker::start(&driver, &spec).await;
     let report = speaker.report().await;
-    for line in ["routes 0", "devices lo", "resolves false", "writable ", "hosts false", "NoNewPrivs: 1", "Seccomp: 2"]
+    for line in
+        ["routes 0", "devices lo", "resolves false", "writable /dev/shm", "hosts false", "NoNewPrivs: 1", "Seccomp: 2"]
     {
         assert!(report.contains(&line.to_owned()), "{line:?} is not in {report:#?}");
     }
@@ -189,7 +190,8 @@ async fn a_server_has_no_network_but_that_of_its_relay_which_has_none() {
         (".HostConfig.Binds", "null"),
         (".HostConfig.AutoRemove", "true"),
         (".Config.StdinOnce", "true"),
-        (".Config.Env", "[]"),
+        // Which the engine sets.
+        (".Config.Env", r#"["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]"#),
         (".Mounts", "[]"),
     ] {
         assert_eq!(docker(&["inspect", "--format", &format!("{{{{json {what}}}}}"), &relay]), value, "{what}");
