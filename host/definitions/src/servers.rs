@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use nexus_model::{
-    EnvValue, FileTree, McpServer, McpServerAt, PluginName, SERVER_TIMEOUT, ServerAuth, ServerImage, Share, WebOrigin,
+    EnvValue, FileTree, McpServer, McpServerAt, PluginName, SERVER_TIMEOUT, ServerAuth, ServerImage, Share,
+    TcpDestination, WebOrigin,
 };
 use serde_json::Value;
 
@@ -106,6 +107,7 @@ impl Reader<'_> {
     }
 
     fn image(&mut self, at: &str) -> Option<ServerImage> {
+        self.destinations(&format!("{at}/grants/tcp"));
         let value = self.document.value.pointer(at)?;
         let image: ServerImage = serde_json::from_value(value.clone()).ok()?;
         if let Some(finding) = image_fault(&image.image) {
@@ -120,6 +122,16 @@ impl Reader<'_> {
             }
         }
         Some(image)
+    }
+
+    fn destinations(&mut self, at: &str) {
+        let given = self.document.value.pointer(at).and_then(Value::as_array).into_iter().flatten();
+        let given: Vec<Option<String>> = given.map(|one| one.as_str().map(str::to_owned)).collect();
+        for (number, text) in given.iter().enumerate() {
+            if let Some(finding) = text.as_deref().and_then(destination_fault) {
+                self.at_value(&format!("{at}/{number}"), finding);
+            }
+        }
     }
 
     fn url(&mut self, at: &str) -> Option<McpServerAt> {
@@ -179,6 +191,16 @@ impl Reader<'_> {
         }
         tools.map(Arc::new)
     }
+}
+
+/// What is wrong with a destination of TCP, if anything.
+fn destination_fault(text: &str) -> Option<Finding> {
+    let (wrong, expected) = match text.parse::<TcpDestination>() {
+        Ok(read) if read.to_string() == text => return None,
+        Ok(read) => ("is not spelled as destinations are compared".to_owned(), quoted(&read.to_string())),
+        Err(error) => (format!("is no destination: {}", error.why), "name and port, as `db.internal:5432`".to_owned()),
+    };
+    Some(Finding::new(FaultCode::BadValue, format!("{} {wrong}", quoted(text))).expected(expected))
 }
 
 fn is_loopback(origin: &str) -> bool {

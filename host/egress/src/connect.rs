@@ -10,7 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use nexus_model::{WebHost, WebOrigin};
+use nexus_model::{TcpDestination, WebHost, WebOrigin};
 use rustls::{
     ClientConfig,
     crypto::aws_lc_rs,
@@ -50,15 +50,25 @@ impl Connector {
 
     /// The same, without TLS.
     pub(crate) async fn open(&self, origin: &WebOrigin) -> Result<TcpStream, EgressError> {
-        self.dial(self.addresses(origin.host()).await?, origin.port()).await
+        let all = match origin.host() {
+            WebHost::Address(address) => vec![*address],
+            WebHost::Name(name) => self.resolve(name).await?,
+        };
+        self.dial(self.open_ones(all)?, origin.port()).await
     }
 
-    /// The open addresses of a host.
-    async fn addresses(&self, host: &WebHost) -> Result<Vec<IpAddr>, EgressError> {
-        let all = match host {
-            WebHost::Address(address) => vec![*address],
-            WebHost::Name(name) => self.resolver.resolve(name).await.map_err(EgressError::Resolve)?,
-        };
+    /// The same for a destination that is not HTTP.
+    pub(crate) async fn open_tcp(&self, destination: &TcpDestination) -> Result<TcpStream, EgressError> {
+        let all = self.resolve(destination.name()).await?;
+        self.dial(self.open_ones(all)?, destination.port()).await
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, EgressError> {
+        self.resolver.resolve(name).await.map_err(EgressError::Resolve)
+    }
+
+    /// Those of the addresses of a host that are open.
+    fn open_ones(&self, all: Vec<IpAddr>) -> Result<Vec<IpAddr>, EgressError> {
         let why = all.iter().find_map(|address| closed(*address, &self.opened));
         let open: Vec<_> = all.into_iter().filter(|address| closed(*address, &self.opened).is_none()).collect();
         match (open.is_empty(), why) {

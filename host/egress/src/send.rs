@@ -17,7 +17,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use nexus_model::WebOrigin;
+use nexus_model::{TcpDestination, WebOrigin};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -107,6 +107,12 @@ impl Egress {
     /// bounds the number of such connections, and how long they live, is the caller's.
     pub async fn dial(&self, origin: &WebOrigin) -> Result<TcpStream, EgressError> {
         let dialed = self.inner.connector.open(origin);
+        timeout(self.inner.config.patience.connect, dialed).await.map_err(|_| EgressError::ConnectTimeout)?
+    }
+
+    /// The same for a destination that is not HTTP.
+    pub async fn dial_tcp(&self, destination: &TcpDestination) -> Result<TcpStream, EgressError> {
+        let dialed = self.inner.connector.open_tcp(destination);
         timeout(self.inner.config.patience.connect, dialed).await.map_err(|_| EgressError::ConnectTimeout)?
     }
 

@@ -21,6 +21,7 @@ mod remote;
 mod runtime;
 mod secrets;
 mod stream;
+mod tcp_destination;
 mod trigger;
 mod web_origin;
 
@@ -62,5 +63,6 @@ pub use remote::{DefinitionRemote, Moved, RemoteError};
 pub use runtime::{Batch, Durability, Entry, Key, Quota, QuotaKind, RuntimeStore, StoreError, Write};
 pub use secrets::{SecretOwner, SecretSource};
 pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
+pub use tcp_destination::{InvalidTcpDestination, TcpDestination};
 pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};
 pub use web_origin::{InvalidWebOrigin, WebHost, WebOrigin};

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{HttpGrant, PluginName, SecretName};
+use crate::{HttpGrant, PluginName, SecretName, TcpDestination};
 
 /// The longest that a call of an outside server's tool may take, if the definition does not say.
 pub const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -87,6 +87,8 @@ pub enum EnvValue {
 pub struct ServerGrants {
     /// The origins that it may reach, through a proxy of the host's.
     pub http: BTreeSet<String>,
+    /// Where else it may connect to. It does so by these names, as if there were nothing in between.
+    pub tcp: BTreeSet<TcpDestination>,
     /// Where a folder of its own is, that outlives the container.
     pub volume: Option<String>,
 }

@@ -44,8 +44,6 @@ pub struct OwnerError(#[source] pub BoxError);
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reaped {
-    /// Sandboxes.
+    /// Sandboxes, and the relays of outside servers.
     pub sandboxes: usize,
-    /// Networks of outside servers.
-    pub networks: usize,
 }

@@ -1,6 +1,6 @@
 //! Why there is no sandbox.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 /// An error of somebody else's.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -65,17 +65,18 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
-    /// The proxy of an outside server could not listen.
+    /// An outside server has grants, and the program that carries its connections is not there.
     #[error(
-        "the proxy cannot listen on {address}: only a host that runs on the engine's machine can serve that network"
+        "a server with grants needs the program `nexus-relay`{}: `cargo xtask build` makes it beside `nexus`, where it has to be",
+        .place.as_ref().map(|place| format!(", and there is none at {}", place.display())).unwrap_or_default()
     )]
-    Proxy {
-        /// The gateway of the server's network.
-        address: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
+    NoRelay {
+        /// Where it was looked for, if it was.
+        place: Option<PathBuf>,
     },
+    /// The relay of an outside server does not do what it should; what it said is in the message.
+    #[error("the relay of the server does not run: {0}")]
+    Relay(String),
     /// All sandboxes are taken, and as many callers wait as may.
     #[error("all sandboxes are taken; ask again in {retry_after:?}")]
     Busy {

@@ -12,6 +12,7 @@ mod manager;
 mod pool;
 mod process;
 mod proxy;
+mod relay;
 mod sandbox;
 mod spec;
 mod tail;
@@ -24,7 +25,7 @@ pub use self::{
     manager::SandboxManager,
     pool::{Action, Member, Phase, Pool, PoolSettings, PoolState, PoolStatus, SandboxHandler, Slot, plan},
     process::ProcessDriver,
-    proxy::{EgressProxy, Gate, ProxyBounds, Refused},
+    proxy::{Gate, ProxyBounds, Refused},
     sandbox::{Exit, Sandbox, SandboxHandle, SandboxInput, SandboxOutput},
-    spec::{Limits, Profile, SandboxSpec, ServerProfile, VolumeSpec},
+    spec::{Limits, Profile, RelayProfile, SandboxSpec, ServerProfile, VolumeSpec},
 };

@@ -1,11 +1,15 @@
 //! What a sandbox is to be.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
+
+use nexus_model::TcpDestination;
 
 use crate::{Gate, ImageReference, SandboxError};
 
 /// The most processes and threads that a sandbox may have.
 pub(crate) const MAX_PIDS: u16 = 128;
+/// The most destinations that are not HTTP. Each may need an address of its own.
+const MAX_TCP: usize = 100;
 /// The engine refuses less.
 const MIN_MEMORY: u64 = 6 << 20;
 
@@ -55,6 +59,7 @@ impl SandboxSpec {
                 self.volume().is_some_and(|volume| !volume.is_proper()),
                 "a volume has a plain name and an absolute place",
             ),
+            (!self.profile.is_proper(), "a server has at most 100 destinations, and a gate if it has any"),
         ];
         faults.into_iter().find(|(wrong, _)| *wrong).map_or(Ok(()), |(_, why)| Err(SandboxError::Spec(why)))
     }
@@ -65,8 +70,8 @@ impl SandboxSpec {
 
     pub(crate) fn volume(&self) -> Option<&VolumeSpec> {
         match &self.profile {
-            Profile::Orchestrator => None,
             Profile::Server(server) => server.volume.as_ref(),
+            Profile::Orchestrator | Profile::Relay(_) => None,
         }
     }
 }
@@ -105,6 +110,18 @@ pub enum Profile {
     Orchestrator,
     /// What an outside MCP server may have.
     Server(ServerProfile),
+    /// What the relay of an outside server has, which the driver starts by itself.
+    Relay(RelayProfile),
+}
+
+impl Profile {
+    fn is_proper(&self) -> bool {
+        match self {
+            Self::Orchestrator => true,
+            Self::Server(server) => server.tcp.len() <= MAX_TCP && (server.tcp.is_empty() || server.gate.is_some()),
+            Self::Relay(relay) => relay.hosts.values().all(Ipv4Addr::is_loopback),
+        }
+    }
 }
 
 /// What an outside MCP server may have. All of it can be left out.
@@ -114,10 +131,11 @@ pub struct ServerProfile {
     pub name: String,
     /// A volume of its own.
     pub volume: Option<VolumeSpec>,
-    /// Who decides where it may go. Left out, it has no network. With it, it has a network of its own with no way to
-    /// other machines but the gate's proxy. The engine does not keep it from the addresses of its **own machine**: what listens
-    /// there is reached, until a firewall drops what comes in from interfaces `nxs+` to anything but the proxy's port.
+    /// Who decides where it may go. Left out, it has no network. With it, it has loopback, and there a proxy for HTTP and the
+    /// destinations in `tcp`, all of which ask the gate; there is nothing else that it could connect to.
     pub gate: Option<Arc<dyn Gate>>,
+    /// Where it connects to that is not HTTP, 100 at most: it does so by these very names and ports.
+    pub tcp: Vec<TcpDestination>,
 }
 
 impl fmt::Debug for ServerProfile {
@@ -126,8 +144,16 @@ impl fmt::Debug for ServerProfile {
             .field("name", &self.name)
             .field("volume", &self.volume)
             .field("network", &self.gate.is_some())
+            .field("tcp", &self.tcp)
             .finish()
     }
+}
+
+/// What the relay of an outside server has: loopback, and names for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelayProfile {
+    /// Names and the addresses in 127.0.0.0/8 that they have, for the server too.
+    pub hosts: BTreeMap<String, Ipv4Addr>,
 }
 
 /// A named volume, which outlives the sandbox.

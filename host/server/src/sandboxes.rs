@@ -1,6 +1,6 @@
 //! What starts sandboxes: looked for at the start, and again as long as it is not there.
 
-use std::{sync::Arc, time::Duration};
+use std::{env::current_exe, sync::Arc, time::Duration};
 
 use nexus_core::Core;
 use nexus_sandbox::{DockerDriver, DockerSettings, Driver, Owner, ProcessDriver, SandboxError};
@@ -13,6 +13,9 @@ use crate::{
 
 /// Time between two looks for an engine that is not there.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// The program that carries connections of outside servers, beside this one.
+const RELAY: &str = "nexus-relay";
 
 /// Finds what starts sandboxes and hands it to the core. Without it the server serves, and says what is missing to whoever
 /// needs a sandbox.
@@ -66,6 +69,7 @@ pub(crate) async fn driver(
         host: settings.docker_host.clone(),
         runtime: settings.runtime.clone(),
         allow_tags: settings.allow_tags,
+        relay: current_exe().ok().map(|own| own.with_file_name(RELAY)),
         ..DockerSettings::default()
     };
     Ok(Arc::new(DockerDriver::connect(docker, owner, tasks.clone()).await?))

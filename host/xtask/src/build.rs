@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    out, plugins, setup,
+    out, plugins, sandboxed, setup,
     workspace::{Workspace, run as run_command},
 };
 
@@ -11,7 +11,8 @@ use crate::{
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     components(workspace)?;
     out::step("build", "the host's programs");
-    run_command(&mut workspace.cargo(["build", "--release"]))
+    run_command(&mut workspace.cargo(["build", "--release"]))?;
+    sandboxed::for_hosts(workspace)
 }
 
 /// Sets up and builds the components, which the host's crates embed.

@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, out,
+    build, out, sandboxed,
     workspace::{Workspace, run as run_command},
 };
 
-/// Sets up, builds, and fills the folder `dist` in the target folder: the program `nexus`, linked statically; `share` with the
-/// components and the sample applications; and `data`, an empty folder.
+/// Sets up, builds, and fills the folder `dist` in the target folder: the programs `nexus` and `nexus-relay`, linked statically;
+/// `share` with the components and the sample applications; and `data`, an empty folder.
 ///
 /// `nexus` in the folder of the built programs is the static one afterwards, until the next `cargo build`.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -23,6 +23,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let package = ["--package=nexus-server", "--bin=nexus"];
     let mut rustc = workspace.cargo(["rustc", "--release"]);
     run_command(rustc.args(package).args(["--", "-Ctarget-feature=+crt-static"]))?;
+    sandboxed::for_hosts(workspace)?;
     let fresh = workspace.target.join("dist.new");
     lay_out(workspace, &fresh)?;
     let dist = workspace.target.join("dist");
@@ -39,7 +40,7 @@ fn lay_out(workspace: &Workspace, to: &Path) -> Result<()> {
     // How the C library looks names up where nobody tells it: also in /etc/hosts.
     fs::write(to.join("etc").join("nsswitch.conf"), "hosts: files dns\n").context("the file cannot be written")?;
     let mut copy = workspace.command("cp");
-    run_command(copy.arg(workspace.programs().join("nexus")).arg(to))?;
+    run_command(copy.args(["nexus", "nexus-relay"].map(|name| workspace.programs().join(name))).arg(to))?;
     let plugins = workspace.root.join("plugins").join("dist");
     run_command(workspace.command("cp").arg("--recursive").arg(plugins.join(".")).arg(share.join("plugins")))?;
     let mut samples = workspace.command("cp");

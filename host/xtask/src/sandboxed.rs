@@ -10,17 +10,46 @@ use crate::{
 };
 
 /// The program with which the tests prove the way to a sandbox and back, and what it is called beside the host's programs.
-const ECHO: (&str, &str) = ("echo_worker", "nexus-echo-worker");
+const ECHO: Program = Program {
+    target: &["--package", "nexus-orchestrator", "--example", "echo_worker"],
+    made: "examples/echo_worker",
+    name: "nexus-echo-worker",
+};
 
-/// Builds what only the tests run in sandboxes. In a target folder of its own: a static program asks for other flags, and is of
-/// one small crate, so that the host is not built once more.
+/// The program that carries the connections of outside servers.
+const RELAY: Program = Program {
+    target: &["--package", "nexus-relay", "--features", "program", "--bin", "nexus-relay"],
+    made: "nexus-relay",
+    name: "nexus-relay",
+};
+
+/// A program, where cargo puts it, and what it is called beside the host's programs.
+struct Program {
+    target: &'static [&'static str],
+    made: &'static str,
+    name: &'static str,
+}
+
+/// Builds what the host runs in containers besides what it is given.
+pub(crate) fn for_hosts(workspace: &Workspace) -> Result<()> {
+    out::step("build", "the static program that carries connections of MCP servers in containers");
+    build(workspace, &RELAY)
+}
+
+/// Builds what only the tests run in sandboxes.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     out::step("build", "a static program for the tests of sandboxes");
+    build(workspace, &ECHO)
+}
+
+/// In a target folder of its own: a static program asks for other flags, and is of one small crate, so that the host is not built
+/// once more.
+fn build(workspace: &Workspace, program: &Program) -> Result<()> {
     let folder = workspace.target.join("static");
-    let mut cargo = workspace.cargo(["rustc", "--release", "--package", "nexus-orchestrator", "--example", ECHO.0]);
-    cargo.arg("--target-dir").arg(&folder).args(["--", "-C", "target-feature=+crt-static"]);
-    run_command(&mut cargo)?;
-    let (made, wanted) = (folder.join("release/examples").join(ECHO.0), workspace.programs().join(ECHO.1));
+    let mut cargo = workspace.cargo(["rustc", "--release"]);
+    cargo.args(program.target).arg("--target-dir").arg(&folder);
+    run_command(cargo.args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]))?;
+    let (made, wanted) = (folder.join("release").join(program.made), workspace.programs().join(program.name));
     // A rename is seen whole or not at all.
     let beside = wanted.with_extension("new");
     fs::copy(&made, &beside).with_context(|| format!("{} cannot be copied", made.display()))?;

@@ -74,10 +74,11 @@ impl Connecting {
 
     fn container(&self, key: &str, app: &App, server: &McpServer, image: &ServerImage) -> Container {
         let name = key.replace(['/', '*'], "-").trim_matches('-').to_owned();
-        self.gate.grant(&name, &image.grants.http);
+        self.gate.grant(&name, &image.grants);
+        let reaches = !image.grants.http.is_empty() || !image.grants.tcp.is_empty();
         Container {
             sandboxes: Arc::downgrade(&self.sandboxes),
-            gate: (!image.grants.http.is_empty()).then(|| Arc::clone(&self.gate)),
+            gate: reaches.then(|| Arc::clone(&self.gate)),
             server: server.name.clone(),
             name,
             app: app.name.clone(),
@@ -164,7 +165,8 @@ impl Container {
             let name = sandboxes.name_of(&self.app, self.server.as_str());
             VolumeSpec { name, target, bytes: VOLUME_BYTES }
         });
-        spec.profile = Profile::Server(ServerProfile { name: self.name.clone(), volume, gate });
+        let tcp = self.image.grants.tcp.iter().cloned().collect();
+        spec.profile = Profile::Server(ServerProfile { name: self.name.clone(), volume, gate, tcp });
         spec.labels.insert("app".to_owned(), self.app.to_string());
         Ok(spec)
     }

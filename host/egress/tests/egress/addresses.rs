@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nexus_egress::{Egress, EgressError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Names, Server, config, egress, get, text};
 
@@ -96,6 +97,25 @@ async fn a_name_that_flips_is_connected_to_as_it_was_looked_at() {
     assert_eq!(names.asked(), 1);
     let flipped = get(&egress, &origin).await.unwrap_err();
     assert!(matches!(flipped, EgressError::Closed(_)), "{flipped:?}");
+    assert_eq!((inside.connections(), outside.connections()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_destination_that_is_not_http_is_looked_at_in_the_same_way() {
+    let inside = Server::start("127.0.0.1", 0, OK).await;
+    let outside = Server::start("127.0.0.2", inside.port, OK).await;
+    let names = Names::default().with("mixed.example", &[&["127.0.0.1", "127.0.0.2"], &["127.0.0.1", "::1"], &[]]);
+    let egress = egress(&["127.0.0.2/32"], names);
+    let destination = format!("mixed.example:{}", inside.port).parse().unwrap();
+    let mut stream = egress.dial_tcp(&destination).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    assert!(matches!(egress.dial_tcp(&destination).await, Err(EgressError::Closed(_))));
+    assert!(matches!(egress.dial_tcp(&destination).await, Err(EgressError::NoAddress)));
+    let unknown = "nowhere.example:5432".parse().unwrap();
+    assert!(matches!(egress.dial_tcp(&unknown).await, Err(EgressError::Resolve(_))));
     assert_eq!((inside.connections(), outside.connections()), (0, 1));
 }
 

@@ -7,7 +7,7 @@ use bollard::models::{
     MountVolumeOptions, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use crate::{Limits, Owner, Profile, SandboxSpec, VolumeSpec};
+use crate::{Limits, Owner, Profile, SandboxSpec, VolumeSpec, relay::PROXY};
 
 /// Who owns it.
 pub(super) const OWNER: &str = "nexus.owner";
@@ -18,28 +18,28 @@ pub(super) const LEASE: &str = "nexus.lease";
 const SCRATCH_INODES: u32 = 16 << 10;
 /// Shared memory of an outside server; an orchestrator has none.
 const SERVER_SHARED: i64 = 16 << 20;
-/// Where an outside server's names are resolved: nowhere, in its own network. The engine would ask the host's servers for it
-/// (CVE-2024-29018), and so carry what it says to the outside.
+/// Where names are asked for that an outside server's file of hosts does not have: nowhere.
 const NO_NAMES: &str = "127.0.0.1";
 /// When memory is short on the whole machine, a sandbox goes before the host does.
 const EXPENDABLE: i64 = 500;
 
-/// The body of the engine's `POST /containers/create`. `network` is the id of a server's own network; `runtime` is one that the
-/// engine knows, like `runsc`. The specification was checked.
+/// The body of the engine's `POST /containers/create`. `relay` is the id of a server's relay, whose network namespace, with its name
+/// and its file of hosts, the server is in; `runtime` is one that the engine knows, like `runsc`. The specification was checked.
 pub fn create_body(
     spec: &SandboxSpec,
     owner: &Owner,
     runtime: Option<&str>,
-    network: Option<&str>,
+    relay: Option<&str>,
 ) -> ContainerCreateBody {
-    let environment = spec.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    // A relay, and who is in its namespace, have a network that the engine sets up: loopback.
+    let loopback = relay.is_some() || matches!(spec.profile, Profile::Relay(_));
     ContainerCreateBody {
         image: Some(spec.image.as_str().to_owned()),
         // Both at once, so that no default argument of the image is added to a command.
         entrypoint: (!spec.command.is_empty()).then(|| spec.command.clone()),
         cmd: (!spec.command.is_empty()).then(Vec::new),
-        env: Some(environment.collect()),
-        hostname: Some("sandbox".to_owned()),
+        env: Some(environment(spec, relay.is_some())),
+        hostname: relay.is_none().then(|| "sandbox".to_owned()),
         user: Some(format!("{0}:{0}", spec.uid())),
         labels: Some(labels(&spec.labels, owner)),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
@@ -49,10 +49,28 @@ pub fn create_body(
         open_stdin: Some(true),
         stdin_once: Some(true),
         tty: Some(false),
-        network_disabled: Some(network.is_none()),
-        host_config: Some(host_config(spec, runtime, network)),
+        network_disabled: Some(!loopback),
+        host_config: Some(host_config(spec, runtime, relay)),
         ..ContainerCreateBody::default()
     }
+}
+
+/// The whole environment. Where there is a proxy, it tells programs so, and nothing else does: some read the one spelling, some
+/// the other, and Node.js (from 22.21 on) reads either only if it is told to.
+fn environment(spec: &SandboxSpec, proxied: bool) -> Vec<String> {
+    let mut environment = spec.environment.clone();
+    if proxied {
+        let url = format!("http://{PROXY}");
+        let mut set = |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            set(name, &url);
+        }
+        for name in ["NO_PROXY", "no_proxy"] {
+            set(name, "localhost,127.0.0.1");
+        }
+        set("NODE_USE_ENV_PROXY", "1");
+    }
+    environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// The labels of everything that belongs to `owner`, which nobody else can write.
@@ -64,8 +82,12 @@ pub(super) fn labels(own: &BTreeMap<String, String>, owner: &Owner) -> HashMap<S
     labels
 }
 
-fn host_config(spec: &SandboxSpec, runtime: Option<&str>, network: Option<&str>) -> HostConfig {
+fn host_config(spec: &SandboxSpec, runtime: Option<&str>, relay: Option<&str>) -> HostConfig {
     let limits = &spec.limits;
+    let hosts = match &spec.profile {
+        Profile::Relay(relay) => Some(&relay.hosts),
+        Profile::Orchestrator | Profile::Server(_) => None,
+    };
     let shared = matches!(spec.profile, Profile::Server(_));
     HostConfig {
         auto_remove: Some(true),
@@ -75,8 +97,9 @@ fn host_config(spec: &SandboxSpec, runtime: Option<&str>, network: Option<&str>)
         // Nothing is said of seccomp and AppArmor: the engine's defaults hold.
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
         readonly_rootfs: Some(true),
-        network_mode: Some(network.unwrap_or("none").to_owned()),
-        dns: network.map(|_| vec![NO_NAMES.to_owned()]),
+        network_mode: Some(relay.map_or_else(|| "none".to_owned(), |relay| format!("container:{relay}"))),
+        dns: hosts.map(|_| vec![NO_NAMES.to_owned()]),
+        extra_hosts: hosts.map(|hosts| hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
         ipc_mode: Some(if shared { "private" } else { "none" }.to_owned()),
         shm_size: shared.then_some(SERVER_SHARED),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
@@ -125,7 +148,7 @@ fn signed(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ServerProfile;
+    use crate::{RelayProfile, ServerProfile};
 
     fn owner() -> Owner {
         Owner { host: "host-1".into(), lease: "lease-1".into() }
@@ -137,7 +160,7 @@ mod tests {
 
     fn server() -> SandboxSpec {
         let volume = VolumeSpec { name: "notes".into(), target: "/data".into(), bytes: 1 << 20 };
-        let server = ServerProfile { name: "notes".into(), volume: Some(volume), gate: None };
+        let server = ServerProfile { name: "notes".into(), volume: Some(volume), ..ServerProfile::default() };
         SandboxSpec { profile: Profile::Server(server), ..spec() }
     }
 
@@ -175,16 +198,18 @@ mod tests {
         assert_eq!((host.network_mode.as_deref(), body.network_disabled), (Some("none"), Some(true)));
         assert_eq!((host.mounts, host.tmpfs), (Some(Vec::new()), None));
         assert_eq!((host.ipc_mode.as_deref(), host.shm_size), (Some("none"), None));
-        assert_eq!(host.runtime, None);
+        assert_eq!((host.runtime, host.dns, host.extra_hosts), (None, None, None));
+        assert_eq!(body.hostname.as_deref(), Some("sandbox"));
     }
 
     #[test]
     fn a_server_has_the_same_walls_and_what_is_its_own() {
-        let body = create_body(&server(), &owner(), Some("runsc"), Some("net-1"));
+        let body = create_body(&server(), &owner(), Some("runsc"), Some("relay-1"));
         check_walls(&body);
         let host = body.host_config.unwrap();
-        assert_eq!((host.network_mode.as_deref(), body.network_disabled), (Some("net-1"), Some(false)));
-        assert_eq!(host.dns, Some(vec![NO_NAMES.to_owned()]));
+        assert_eq!((host.network_mode.as_deref(), body.network_disabled), (Some("container:relay-1"), Some(false)));
+        // The engine takes none of these for who is in another's namespace: they are the relay's.
+        assert_eq!((body.hostname, host.dns, host.extra_hosts), (None, None, None));
         let mounts = host.mounts.unwrap();
         assert_eq!(mounts.len(), 1);
         assert_eq!((mounts[0].typ, mounts[0].source.as_deref()), (Some(MountType::VOLUME), Some("notes")));
@@ -192,8 +217,44 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_a_network_of_its_own_has_none() {
+    fn a_server_is_told_of_its_proxy_and_of_no_other() {
+        let own = [("HTTP_PROXY", "http://elsewhere"), ("LANG", "C")];
+        let environment = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let spec = SandboxSpec { environment, ..server() };
+        let env = create_body(&spec, &owner(), None, Some("relay-1")).env.unwrap();
+        assert_eq!(
+            env,
+            [
+                "HTTPS_PROXY=http://127.0.0.1:3128",
+                "HTTP_PROXY=http://127.0.0.1:3128",
+                "LANG=C",
+                "NODE_USE_ENV_PROXY=1",
+                "NO_PROXY=localhost,127.0.0.1",
+                "http_proxy=http://127.0.0.1:3128",
+                "https_proxy=http://127.0.0.1:3128",
+                "no_proxy=localhost,127.0.0.1",
+            ]
+        );
+        assert_eq!(create_body(&spec, &owner(), None, None).env.unwrap(), ["HTTP_PROXY=http://elsewhere", "LANG=C"]);
+    }
+
+    #[test]
+    fn a_relay_has_the_same_walls_and_names_for_loopback() {
+        let hosts = [("db.internal".to_owned(), [127, 0, 0, 2].into())].into();
+        let profile = Profile::Relay(RelayProfile { hosts });
+        let body = create_body(&SandboxSpec { profile, ..spec() }, &owner(), None, None);
+        check_walls(&body);
+        let host = body.host_config.unwrap();
+        assert_eq!((host.network_mode.as_deref(), body.network_disabled), (Some("none"), Some(false)));
+        assert_eq!(host.extra_hosts, Some(vec!["db.internal:127.0.0.2".to_owned()]));
+        assert_eq!(host.dns, Some(vec![NO_NAMES.to_owned()]));
+        assert_eq!((host.mounts, host.ipc_mode.as_deref()), (Some(Vec::new()), Some("none")));
+    }
+
+    #[test]
+    fn a_server_without_grants_has_no_network() {
         let body = create_body(&server(), &owner(), None, None);
+        assert_eq!(body.network_disabled, Some(true));
         assert_eq!(body.host_config.unwrap().network_mode.as_deref(), Some("none"));
     }
 

@@ -143,7 +143,9 @@ impl DockerDriver {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{CONTENT}={content}")])]);
         let options = ListImagesOptions { filters: Some(filters), ..ListImagesOptions::default() };
         let found = self.docker.list_images(Some(options)).await.map_err(SandboxError::engine("list images"))?;
-        Ok(found.into_iter().find_map(|image| image.id.parse().ok()))
+        // Two that were built at the same time are two. The first is there for whoever has found it.
+        let first = found.into_iter().min_by_key(|image| (image.created, image.id.clone()));
+        Ok(first.and_then(|image| image.id.parse().ok()))
     }
 }
 

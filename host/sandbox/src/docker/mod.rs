@@ -3,8 +3,8 @@
 mod body;
 mod build;
 mod connect;
-mod network;
 mod reap;
+mod relay;
 mod start;
 mod streams;
 mod volume;
@@ -12,6 +12,7 @@ mod volume;
 use std::{
     collections::BTreeSet,
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -25,7 +26,7 @@ pub use self::{
     body::create_body,
     build::{BuildSpec, Built},
 };
-use crate::{Driver, Owner, Owners, ProxyBounds, Reaped, Sandbox, SandboxError, SandboxSpec};
+use crate::{Driver, ImageReference, Owner, Owners, ProxyBounds, Reaped, Sandbox, SandboxError, SandboxSpec};
 
 /// How many images are remembered to be in order.
 const REMEMBERED: usize = 256;
@@ -41,8 +42,11 @@ pub struct DockerSettings {
     pub allow_tags: bool,
     /// How long a start may take.
     pub start: Duration,
-    /// Bounds of the proxies through which outside servers reach the outside.
+    /// Bounds of what each outside server does outside.
     pub proxy: ProxyBounds,
+    /// The program `nexus-relay`, linked statically, which carries the connections of outside servers. Without it those with grants
+    /// are refused.
+    pub relay: Option<PathBuf>,
 }
 
 impl Default for DockerSettings {
@@ -53,6 +57,7 @@ impl Default for DockerSettings {
             allow_tags: false,
             start: Duration::from_secs(30),
             proxy: ProxyBounds::default(),
+            relay: None,
         }
     }
 }
@@ -66,13 +71,22 @@ pub struct DockerDriver {
     tasks: TaskTracker,
     /// Pinned images that were looked at.
     known: Arc<Mutex<BTreeSet<String>>>,
+    /// The image of relays, once it was made.
+    relay_image: Arc<Mutex<Option<ImageReference>>>,
 }
 
 impl DockerDriver {
     /// Connects, two seconds at most. An error says what is missing and what to do about it.
     pub async fn connect(settings: DockerSettings, owner: Owner, tasks: TaskTracker) -> Result<Self, SandboxError> {
         let docker = connect::connect(settings.host.as_deref()).await?;
-        Ok(Self { docker, owner, settings: Arc::new(settings), tasks, known: Arc::default() })
+        Ok(Self {
+            docker,
+            owner,
+            settings: Arc::new(settings),
+            tasks,
+            known: Arc::default(),
+            relay_image: Arc::default(),
+        })
     }
 
     /// The version of the API that was agreed on.

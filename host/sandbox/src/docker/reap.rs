@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, RemoveContainerOptions};
+use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 
 use super::{
     DockerDriver,
@@ -17,25 +17,15 @@ impl DockerDriver {
     pub(super) async fn remove_orphans(&self, owners: &dyn Owners) -> Result<Reaped, SandboxError> {
         let mut census = Census { own: &self.owner, owners, known: BTreeMap::new() };
         let mut reaped = Reaped::default();
-        let labelled = || Some(HashMap::from([("label".to_owned(), vec![OWNER.to_owned()])]));
-        let all = ListContainersOptions { all: true, filters: labelled(), ..ListContainersOptions::default() };
+        let labelled = Some(HashMap::from([("label".to_owned(), vec![OWNER.to_owned()])]));
+        let all = ListContainersOptions { all: true, filters: labelled, ..ListContainersOptions::default() };
         let found = self.docker.list_containers(Some(all)).await.map_err(SandboxError::engine("list sandboxes"))?;
         for container in found {
             let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };
             if census.is_orphan(&labels).await {
                 let forced = RemoveContainerOptions { force: true, v: true, link: false };
                 let removed = self.docker.remove_container(&id, Some(forced)).await;
-                reaped.sandboxes += usize::from(counts(removed, "a sandbox", &id));
-            }
-        }
-        // Only now: a network cannot be removed while a container is in it.
-        let all = ListNetworksOptions { filters: labelled() };
-        let found = self.docker.list_networks(Some(all)).await.map_err(SandboxError::engine("list networks"))?;
-        for network in found {
-            let (Some(id), Some(labels)) = (network.id, network.labels) else { continue };
-            if census.is_orphan(&labels).await {
-                let removed = self.docker.remove_network(&id).await;
-                reaped.networks += usize::from(counts(removed, "a network", &id));
+                reaped.sandboxes += usize::from(counts(removed, &id));
             }
         }
         Ok(reaped)
@@ -71,12 +61,12 @@ impl Census<'_> {
     }
 }
 
-fn counts(removed: Result<(), bollard::errors::Error>, what: &str, id: &str) -> bool {
+fn counts(removed: Result<(), bollard::errors::Error>, id: &str) -> bool {
     match removed {
         Ok(()) => true,
         Err(error) if is_gone(&error) => false,
         Err(error) => {
-            tracing::warn!(id, %error, "{what} of a host that is no more could not be removed");
+            tracing::warn!(id, %error, "a sandbox of a host that is no more could not be removed");
             false
         }
     }

@@ -1,6 +1,6 @@
 //! From a specification to a container that runs: create, attach, start.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bollard::{
     Docker,
@@ -8,12 +8,13 @@ use bollard::{
     errors::Error,
     query_parameters::{AttachContainerOptions, RemoveContainerOptions, WaitContainerOptions},
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::join};
 use tokio::time::timeout;
 
-use super::{DockerDriver, body::create_body, network::Link, streams::Demultiplexed};
+use super::{DockerDriver, body::create_body, streams::Demultiplexed};
 use crate::{
-    Exit, Profile, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput, SandboxSpec, tail::Tail,
+    Exit, Gate, Profile, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput, SandboxSpec, ServerProfile,
+    relay::Link, tail::Tail,
 };
 
 impl DockerDriver {
@@ -26,28 +27,72 @@ impl DockerDriver {
     }
 
     async fn start_checked(&self, spec: &SandboxSpec) -> Result<Sandbox, SandboxError> {
+        if let Profile::Server(server) = &spec.profile
+            && let Some(gate) = &server.gate
+        {
+            return self.start_with_relay(spec, server, gate).await;
+        }
+        self.prepare(spec).await?;
+        let id = self.create(spec, None).await?;
+        self.launch(&id, None).await
+    }
+
+    /// What of the server needs no relay is done while the relay is made, and what needs it to be there only, while it starts.
+    async fn start_with_relay(
+        &self,
+        spec: &SandboxSpec,
+        server: &ServerProfile,
+        gate: &Arc<dyn Gate>,
+    ) -> Result<Sandbox, SandboxError> {
+        let creating = self.within("create the relay of the server", self.create_relay(server, gate));
+        let (prepared, relay) = join(self.prepare(spec), creating).await;
+        let relay = relay?;
+        if let Err(error) = prepared {
+            remove(self.docker.clone(), relay.id).await;
+            return Err(error);
+        }
+        let namespace = relay.id.clone();
+        match join(self.open_link(relay), self.create(spec, Some(&namespace))).await {
+            (Ok(link), Ok(id)) => self.launch(&id, Some(link)).await,
+            (Ok(link), Err(error)) => {
+                link.close().await;
+                Err(error)
+            }
+            (Err(error), created) => {
+                if let Ok(id) = created {
+                    remove(self.docker.clone(), id).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
         self.within("look at the image", self.look_at(spec)).await?;
         if let Some(volume) = spec.volume() {
             self.within("make the volume", self.ensure_volume(volume)).await?;
             self.within("give the volume to its user", self.give_volume(spec, volume)).await?;
         }
-        let link = match &spec.profile {
-            Profile::Server(server) => self.within("make the network", self.open_link(server)).await?,
-            Profile::Orchestrator => None,
+        Ok(())
+    }
+
+    /// `relay` is the id of the relay that the sandbox is to be in the namespace of.
+    pub(super) async fn create(&self, spec: &SandboxSpec, relay: Option<&str>) -> Result<String, SandboxError> {
+        let body = create_body(spec, &self.owner, self.settings.runtime.as_deref(), relay);
+        let creating = async {
+            let created = self.docker.create_container(None, body).await;
+            created.map_err(SandboxError::engine("create the sandbox"))
         };
-        let id = match self.within("create the sandbox", self.create(spec, link.as_ref())).await {
-            Ok(id) => id,
-            Err(error) => {
-                if let Some(link) = link {
-                    link.close().await;
-                }
-                return Err(error);
-            }
-        };
+        Ok(self.within("create the sandbox", creating).await?.id)
+    }
+
+    /// Starts what was created. If it does not start, nothing of it is left; nor is anything of the link.
+    pub(super) async fn launch(&self, id: &str, link: Option<Link>) -> Result<Sandbox, SandboxError> {
         let tail = Tail::default();
-        let (exit, kill) = (ended(self.docker.clone(), id.clone(), link), remove(self.docker.clone(), id.clone()));
-        let handle = SandboxHandle::watch(&id, tail.clone(), &self.tasks, exit, kill);
-        match self.within("start the sandbox", self.run(&id)).await {
+        let exit = ended(self.docker.clone(), id.to_owned(), link);
+        let kill = remove(self.docker.clone(), id.to_owned());
+        let handle = SandboxHandle::watch(id, tail.clone(), &self.tasks, exit, kill);
+        match self.within("start the sandbox", self.run(id)).await {
             Ok(streams) => Ok(Sandbox {
                 input: SandboxInput(streams.input),
                 output: SandboxOutput(Box::pin(Demultiplexed::new(streams.output, tail))),
@@ -58,16 +103,6 @@ impl DockerDriver {
                 Err(error)
             }
         }
-    }
-
-    async fn create(&self, spec: &SandboxSpec, link: Option<&Link>) -> Result<String, SandboxError> {
-        let network = link.map(Link::network);
-        let mut body = create_body(spec, &self.owner, self.settings.runtime.as_deref(), network);
-        if let (Some(link), Some(environment)) = (link, &mut body.env) {
-            environment.extend(link.environment());
-        }
-        let created = self.docker.create_container(None, body).await;
-        Ok(created.map_err(SandboxError::engine("create the sandbox"))?.id)
     }
 
     async fn run(&self, id: &str) -> Result<AttachContainerResults, SandboxError> {
@@ -86,7 +121,7 @@ impl DockerDriver {
         Ok(streams)
     }
 
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         step: &'static str,
         work: impl Future<Output = Result<T, SandboxError>>,
@@ -99,22 +134,33 @@ impl DockerDriver {
 /// How long to wait before an engine that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits until the container is gone, and takes down what was its own.
+/// Waits until the container is gone, and ends its relay then. A relay that ends first takes the container along.
 async fn ended(docker: Docker, id: String, link: Option<Link>) -> Exit {
+    let Some(link) = link else { return gone(&docker, &id).await };
+    let over = async {
+        link.over().await;
+        remove(docker.clone(), id.clone()).await;
+        gone(&docker, &id).await
+    };
+    let exit = tokio::select! {
+        exit = gone(&docker, &id) => exit,
+        exit = over => exit,
+    };
+    link.close().await;
+    exit
+}
+
+async fn gone(docker: &Docker, id: &str) -> Exit {
     let removed = WaitContainerOptions { condition: "removed".to_owned() };
-    let code = loop {
-        match docker.wait_container(&id, Some(removed.clone())).next().await {
-            Some(Ok(answer)) => break Some(answer.status_code),
-            Some(Err(Error::DockerContainerWaitError { code, .. })) => break Some(code),
+    loop {
+        match docker.wait_container(id, Some(removed.clone())).next().await {
+            Some(Ok(answer)) => return Exit { code: Some(answer.status_code) },
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => return Exit { code: Some(code) },
             // It was gone before the engine was asked.
-            Some(Err(Error::DockerResponseServerError { status_code: 404, .. })) => break None,
+            Some(Err(Error::DockerResponseServerError { status_code: 404, .. })) => return Exit { code: None },
             Some(Err(_)) | None => tokio::time::sleep(PAUSE).await,
         }
-    };
-    if let Some(link) = link {
-        link.close().await;
     }
-    Exit { code }
 }
 
 /// Kills and removes, in whatever state it is.

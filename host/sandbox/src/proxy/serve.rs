@@ -11,19 +11,14 @@ use http_body_util::{Either, Full};
 use hyper::{body::Incoming, client, server, service::service_fn, upgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nexus_model::WebOrigin;
-use tokio::{io::copy_bidirectional, net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
 
-use super::{Gate, Listener, ProxyBounds, Refused};
-
-/// What one proxy has.
-pub(super) struct Server {
-    pub(super) listener: Listener,
-    pub(super) gate: Arc<dyn Gate>,
-    pub(super) bounds: ProxyBounds,
-    pub(super) tasks: TaskTracker,
-    pub(super) ended: CancellationToken,
-}
+use super::{Outside, Refused};
 
 type Answer = Response<Either<Full<Bytes>, Incoming>>;
 
@@ -40,8 +35,12 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 const MAX_HEAD: usize = 32 << 10;
 
-/// Serves a connection until it ends, the proxy ends, or it was open long enough.
-pub(super) async fn connection(server: Arc<Server>, stream: TcpStream, place: OwnedSemaphorePermit) {
+/// Serves a connection until it ends, the server ends, or it was open long enough.
+pub(crate) async fn connection(
+    server: Arc<Outside>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    place: OwnedSemaphorePermit,
+) {
     let place = Arc::new(place);
     let (bounds, ended) = (server.bounds.clone(), server.ended.clone());
     let answered = service_fn(move |request| {
@@ -58,19 +57,19 @@ pub(super) async fn connection(server: Arc<Server>, stream: TcpStream, place: Ow
     let _ = ended.run_until_cancelled(timeout(bounds.open, serving)).await;
 }
 
-async fn answer(server: &Arc<Server>, request: Request<Incoming>, place: Arc<OwnedSemaphorePermit>) -> Answer {
+async fn answer(server: &Arc<Outside>, request: Request<Incoming>, place: Arc<OwnedSemaphorePermit>) -> Answer {
     let Some(origin) = origin(&request) else {
         return text(StatusCode::BAD_REQUEST, "a proxy is asked with CONNECT host:port, or with http://host/path");
     };
-    let opened = timeout(server.bounds.connect, server.gate.open(&server.listener.server, &origin)).await;
+    let opened = timeout(server.bounds.connect, server.gate.open(&server.server, &origin)).await;
     let stream = match opened {
         Ok(Ok(stream)) => stream,
-        Ok(Err(Refused::NotGranted(origin))) => {
-            tracing::warn!(server = server.listener.server, %origin, "an outside server asked what it may not");
+        Ok(Err(Refused::NotGranted(what))) => {
+            tracing::warn!(server = server.server, what, "an outside server asked what it may not");
             return text(StatusCode::FORBIDDEN, "this origin is not granted");
         }
         Ok(Err(Refused::Unreachable(error))) => {
-            tracing::debug!(server = server.listener.server, %origin, error, "an outside server was not connected");
+            tracing::debug!(server = server.server, %origin, error, "an outside server was not connected");
             return text(StatusCode::BAD_GATEWAY, "the origin could not be reached");
         }
         Err(_) => return text(StatusCode::GATEWAY_TIMEOUT, "the origin was not reached in time"),
@@ -99,7 +98,7 @@ fn origin<B>(request: &Request<B>) -> Option<WebOrigin> {
 }
 
 async fn tunnel(
-    server: Arc<Server>,
+    server: Arc<Outside>,
     request: Request<Incoming>,
     mut there: TcpStream,
     _place: Arc<OwnedSemaphorePermit>,
@@ -112,7 +111,7 @@ async fn tunnel(
 }
 
 async fn forward(
-    server: &Arc<Server>,
+    server: &Arc<Outside>,
     origin: &WebOrigin,
     mut request: Request<Incoming>,
     stream: TcpStream,

@@ -83,7 +83,8 @@ async fn plays_the_host() {
         let mut spec = spec.clone();
         if kind == "server" {
             let gate = Some(Arc::new(Nowhere) as _);
-            spec.profile = Profile::Server(ServerProfile { name: format!("s{number}"), volume: None, gate });
+            let tcp = vec!["db.internal:5432".parse().unwrap()];
+            spec.profile = Profile::Server(ServerProfile { name: format!("s{number}"), volume: None, gate, tcp });
         }
         let mut speaker = Speaker::start(&*driver, &spec).await;
         speaker.expect("ready").await;

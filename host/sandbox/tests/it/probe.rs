@@ -161,23 +161,47 @@ fn data(place: &str) {
     say(fs::read_to_string(file).unwrap_or_default());
 }
 
-/// Connects to each `host:port`, or asks the proxy for each URL, and says what came of it.
+/// Connects to each `host:port`, asks the proxy for each URL, or talks to each destination, and says what came of it.
 fn ask(wanted: &[String]) {
     let proxy = std::env::var("HTTP_PROXY").unwrap_or_default();
     let proxy = proxy.trim_start_matches("http://").to_owned();
-    let gateway = proxy.split(':').next().unwrap_or_default().to_owned();
     for wanted in wanted {
-        let wanted = wanted.replace("GATEWAY", &gateway);
-        let answer = match wanted.strip_prefix("connect ") {
-            Some(target) => tunnel(&proxy, target),
-            None if wanted.starts_with("http://") => {
+        let answer = match wanted.split_once(' ') {
+            Some(("connect", target)) => tunnel(&proxy, target),
+            Some(("tcp", target)) => talk(target),
+            Some(("bytes", target)) => bytes(target),
+            _ if wanted.starts_with("http://") => {
                 exchange(&proxy, &format!("GET {wanted} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
             }
-            None => direct(&wanted).map(|_| "connected".to_owned()),
+            _ => direct(wanted).map(|_| "connected".to_owned()),
         };
         say(format!("{wanted} -> {}", answer.unwrap_or_else(|error| format!("failed ({error})"))));
     }
     say("end");
+    // Its namespace is looked at from outside.
+    echo();
+}
+
+/// Says `ping`, then that this is all, and hears what comes back until the end.
+fn talk(target: &str) -> io::Result<String> {
+    let mut stream = direct(target)?;
+    stream.write_all(b"ping")?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Sends 8 MiB, and hears them come back.
+fn bytes(target: &str) -> io::Result<String> {
+    let mut stream = direct(target)?;
+    let sent: Vec<u8> = (0..8_u32 << 20).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (mut writer, all) = (stream.try_clone()?, sent.clone());
+    let writing = thread::spawn(move || writer.write_all(&all).and_then(|()| writer.shutdown(std::net::Shutdown::Write)));
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard)?;
+    writing.join().map_err(|_| io::ErrorKind::Other)??;
+    Ok(if heard == sent { "all came back" } else { "not all came back" }.to_owned())
 }
 
 fn direct(target: &str) -> io::Result<TcpStream> {

@@ -5,7 +5,7 @@ use nexus_sandbox::{BoxError, Driver, Owner, OwnerError, Owners, Reaped};
 
 use crate::{
     host::Host,
-    support::{Speaker, driver_of, image, owned, owner, spec, told, until},
+    support::{Speaker, docker, driver_of, image, owned, owner, relay_of, spec, told, until},
 };
 
 /// One owner is dead, one nobody knows about, all others live.
@@ -57,7 +57,7 @@ async fn what_does_not_hear_it_is_removed_by_the_next_host() {
         let nobody = Dead { dead: replica.clone(), unknown: Some(replica.clone()) };
         assert_eq!(driver.reap(&nobody).await.unwrap(), Reaped::default());
         let owners = Dead { dead: dead.clone(), unknown: None };
-        assert_eq!(driver.reap(&owners).await.unwrap(), Reaped { sandboxes: 3, networks: 0 });
+        assert_eq!(driver.reap(&owners).await.unwrap(), Reaped { sandboxes: 3 });
         assert_eq!(owned(&dead), 0);
         assert_eq!(driver.reap(&owners).await.unwrap(), Reaped::default());
         other.echo("still here").await;
@@ -69,14 +69,45 @@ async fn what_does_not_hear_it_is_removed_by_the_next_host() {
 }
 
 #[tokio::test]
-async fn networks_of_a_dead_host_are_removed() {
+async fn servers_that_hear_the_end_of_their_input_are_gone_with_their_host_and_their_relays() {
+    for _ in 0..kills() {
+        let owner = owner();
+        let mut host = Host::start(&owner, "server echo");
+        assert_eq!(host.sandboxes().len(), 3);
+        assert_eq!(owned(&owner), 6);
+        host.kill();
+        until("servers and relays end with their host", || async { owned(&owner) == 0 }).await;
+    }
+}
+
+#[tokio::test]
+async fn servers_that_do_not_hear_it_are_left_without_a_relay_and_removed_by_the_next_host() {
+    for _ in 0..kills() {
+        let dead = owner();
+        let mut host = Host::start(&dead, "server deaf");
+        assert_eq!(host.sandboxes().len(), 3);
+        assert_eq!(owned(&dead), 6);
+        host.kill();
+        until("the relays end with their host", || async { owned(&dead) == 3 }).await;
+        let driver = driver_of(owner()).await;
+        let owners = Dead { dead: dead.clone(), unknown: None };
+        assert_eq!(driver.reap(&owners).await.unwrap(), Reaped { sandboxes: 3 });
+        assert_eq!(owned(&dead), 0);
+    }
+}
+
+#[tokio::test]
+async fn relays_that_do_not_end_are_removed_by_the_next_host() {
     let dead = owner();
     let mut host = Host::start(&dead, "server deaf");
-    assert_eq!(host.sandboxes().len(), 3);
-    assert_eq!(owned(&dead), 6);
+    let sandboxes = host.sandboxes();
+    let relays: Vec<String> = sandboxes.iter().map(|server| relay_of(server)).collect();
+    for relay in &relays {
+        docker(&["pause", relay]);
+    }
     host.kill();
     let driver = driver_of(owner()).await;
     let owners = Dead { dead: dead.clone(), unknown: None };
-    assert_eq!(driver.reap(&owners).await.unwrap(), Reaped { sandboxes: 3, networks: 3 });
+    assert_eq!(driver.reap(&owners).await.unwrap(), Reaped { sandboxes: 6 });
     assert_eq!(owned(&dead), 0);
 }

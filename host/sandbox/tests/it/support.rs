@@ -34,7 +34,15 @@ pub(crate) fn owner() -> Owner {
 }
 
 pub(crate) fn settings() -> DockerSettings {
-    DockerSettings { host: told("DOCKER_HOST"), ..DockerSettings::default() }
+    DockerSettings { host: told("DOCKER_HOST"), relay: Some(relay()), ..DockerSettings::default() }
+}
+
+/// The program that `cargo xtask build` puts beside the host's.
+fn relay() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let relay = own.ancestors().nth(2).unwrap().join("nexus-relay");
+    assert!(relay.exists(), "there is no {}: `cargo xtask build` makes it", relay.display());
+    relay
 }
 
 pub(crate) async fn driver_of(owner: Owner) -> DockerDriver {
@@ -133,10 +141,13 @@ pub(crate) fn docker(words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// How many containers and networks an owner has.
+/// How many containers an owner has, relays included.
 pub(crate) fn owned(owner: &Owner) -> usize {
-    let filter = format!("label=nexus.lease={}", owner.lease);
-    let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
-    let networks = docker(&["network", "ls", "--quiet", "--filter", &filter]);
-    containers.lines().count() + networks.lines().count()
+    docker(&["ps", "--all", "--quiet", "--filter", &format!("label=nexus.lease={}", owner.lease)]).lines().count()
+}
+
+/// The id of the relay that a server is in the namespace of.
+pub(crate) fn relay_of(server: &str) -> String {
+    let mode = docker(&["inspect", "--format", "{{.HostConfig.NetworkMode}}", server]);
+    mode.strip_prefix("container:").expect("it is in another container's namespace").to_owned()
 }
