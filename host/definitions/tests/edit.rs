@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
-use nexus_definitions::{EditError, remove_plugin, set_plugin};
+use nexus_definitions::{EditError, remove_plugin, remove_server, set_plugin, set_server};
 use nexus_model::Plugin;
 use serde_json::{Value, json};
 
@@ -125,4 +125,21 @@ fn what_would_change_something_else_is_refused() {
     assert!(edited.ends_with("  note: |\n    text\n\n# end\n") && edited.contains(BLOCK), "{edited}");
     let last = "spec:\n  plugins:\n    a:\n      component: |-\n        a.wasm\n";
     assert_eq!(set_plugin(last, &orders()).unwrap(), format!("{last}{BLOCK}"));
+}
+
+#[test]
+fn a_server_is_added_changed_and_taken_out_as_a_plugin_is() {
+    let text = "spec: # all\n  operations: {}\n  tools: { allow: [] }\n";
+    let entry = |value: Value| value.as_object().unwrap().clone();
+    let clock = "clock".parse().unwrap();
+    let first = json!({ "command": ["clock", "--utc"], "image": "sha256:00", "source": "npm:clock@1", "grants": { "volume": "/data" } });
+    let edited = set_server(text, &clock, entry(first)).unwrap();
+    let block = "  mcp:\n    clock:\n      image: \"sha256:00\"\n      source: \"npm:clock@1\"\n      command: [clock, \"--utc\"]\n      \
+                 grants:\n        volume: \"/data\"\n";
+    assert_eq!(edited, format!("{text}{block}"));
+    let changed = set_server(&edited, &clock, entry(json!({ "url": "https://a.example/mcp" }))).unwrap();
+    assert_eq!(changed, format!("{text}  mcp:\n    clock:\n      url: \"https://a.example/mcp\"\n"));
+    assert_eq!(remove_server(&changed, &clock).unwrap(), text);
+    let only = "spec:\n  mcp: { clock: { host: clock } }\n";
+    assert!(matches!(remove_server(only, &clock), Err(EditError::Last)));
 }

@@ -4,13 +4,20 @@ use serde_json::{Map, Value};
 
 use crate::yaml_scalar;
 
-/// In what order fields of a plugin are written; others come behind, by name.
-const ORDER: [&str; 15] = [
+/// In what order fields of a plugin or a server are written; others come behind, by name.
+const ORDER: [&str; 22] = [
     "component",
     "digest",
+    "image",
+    "url",
     "source",
+    "command",
+    "env",
+    "auth",
     "grants",
     "http",
+    "tcp",
+    "volume",
     "config",
     "state",
     "folder",

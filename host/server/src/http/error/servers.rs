@@ -29,12 +29,14 @@ impl From<ServerError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, "unknown_community_server", "No such community server", detail)
                     .hint("`nexus mcp search` lists them")
             }
-            ServerError::Community(_) => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_mcp_server",
-                "The server cannot be had like this",
-                detail,
-            ),
+            ServerError::Community(error) => {
+                let title = "The server cannot be had like this";
+                let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_mcp_server", title, detail);
+                match error {
+                    CommunityError::Needs { grant, .. } => problem.hint(format!("grant it: `--grant {grant}=…`")),
+                    _ => problem,
+                }
+            }
             ServerError::Building => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "image_being_made",
