@@ -103,7 +103,7 @@ impl<H: SandboxHandler> SandboxManager<H> {
                 match driver.reap(&*owners).await {
                     Ok(reaped) if reaped == crate::Reaped::default() => {}
                     Ok(reaped) => {
-                        tracing::info!(sandboxes = reaped.sandboxes, "removed what hosts left behind that are no more")
+                        tracing::info!(sandboxes = reaped.sandboxes, "removed what hosts left behind that are no more");
                     }
                     Err(error) => {
                         tracing::warn!(error = &error as &dyn Error, "what dead hosts left was not looked for");

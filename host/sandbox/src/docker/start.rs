@@ -30,7 +30,7 @@ impl DockerDriver {
         if let Profile::Server(server) = &spec.profile
             && let Some(gate) = &server.gate
         {
-            return self.start_with_relay(spec, server, gate).await;
+            return Box::pin(self.start_with_relay(spec, server, gate)).await;
         }
         self.prepare(spec).await?;
         let id = self.create(spec, None).await?;
@@ -44,15 +44,16 @@ impl DockerDriver {
         server: &ServerProfile,
         gate: &Arc<dyn Gate>,
     ) -> Result<Sandbox, SandboxError> {
-        let creating = self.within("create the relay of the server", self.create_relay(server, gate));
-        let (prepared, relay) = join(self.prepare(spec), creating).await;
+        let creating = Box::pin(self.create_relay(server, gate));
+        let creating = self.within("create the relay of the server", creating);
+        let (prepared, relay) = join(Box::pin(self.prepare(spec)), creating).await;
         let relay = relay?;
         if let Err(error) = prepared {
             remove(self.docker.clone(), relay.id).await;
             return Err(error);
         }
         let namespace = relay.id.clone();
-        match join(self.open_link(relay), self.create(spec, Some(&namespace))).await {
+        match join(Box::pin(self.open_link(relay)), Box::pin(self.create(spec, Some(&namespace)))).await {
             (Ok(link), Ok(id)) => self.launch(&id, Some(link)).await,
             (Ok(link), Err(error)) => {
                 link.close().await;

@@ -108,7 +108,7 @@ async fn what_the_relay_carries_goes_where_its_listener_says() {
             to.write_all(&sent).await.unwrap();
             to.shutdown().await.unwrap();
         };
-        let (_, read) = timeout(LONG, async { tokio::join!(sending, from.read_to_end(&mut heard)) }).await.unwrap();
+        let ((), read) = timeout(LONG, async { tokio::join!(sending, from.read_to_end(&mut heard)) }).await.unwrap();
         read.unwrap();
         assert!(heard == sent, "round {round}: {} bytes of {}", heard.len(), sent.len());
     }
@@ -162,7 +162,10 @@ async fn what_breaks_the_protocol_ends_the_relay() {
         ("another version", [vec![1], data(SYN, 1, &[0, 1])[1..].to_vec()].concat()),
         ("a stream of the host's", data(SYN, 2, &[0, 1])),
         ("a stream twice", [number(1), number(1)].concat()),
-        ("too much for a window", [number(1), data(0, 1, &[7; 200 << 10]), data(0, 1, &[7; 200 << 10])].concat()),
+        (
+            "too much for a window",
+            [number(1), data(0, 1, &vec![7; 200 << 10]), data(0, 1, &vec![7; 200 << 10])].concat(),
+        ),
         ("a frame that is too large", frame(0, SYN, 1, 1 << 30, b"x")),
         ("credit that overflows", [number(1), frame(1, 0, 1, u32::MAX, b"")].concat()),
         ("an answer that nobody asked for", [frame(2, 2, 0, 99, b"")].concat()),

@@ -261,7 +261,9 @@ async fn without_the_relay_servers_with_grants_are_refused_and_told_what_to_do()
         assert!(matches!(&error, SandboxError::NoRelay { place } if *place == relay), "{error}");
         assert!(error.to_string().contains("cargo xtask build"), "{error}");
         // Others need none.
-        Speaker::start(&driver, &server(spec, ServerProfile::default())).await.expect("ready").await;
+        let mut other = Speaker::start(&driver, &server(spec, ServerProfile::default())).await;
+        other.expect("ready").await;
+        other.handle.kill().await;
     }
     let settings = DockerSettings { relay: Some(crate::support::program()), ..settings() };
     let driver = DockerDriver::connect(settings, owner(), TaskTracker::new()).await.unwrap();
