@@ -76,6 +76,15 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
+    /// A guard of an engine could not listen.
+    #[error("the guard cannot listen on {address}: another may do so, or this user may not")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// All sandboxes are taken, and as many callers wait as may.
     #[error("all sandboxes are taken; ask again in {retry_after:?}")]
     Busy {

@@ -20,9 +20,16 @@ use async_trait::async_trait;
 use bollard::Docker;
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+pub(crate) use self::volume::holder;
 pub use self::{
     body::create_body,
     build::{BuildSpec, Built},
+};
+pub(crate) use self::{
+    body::{LEASE, OWNER},
+    build::CONTENT,
+    volume::{PLACE, VOLUME, folder},
 };
 use crate::{Driver, Owner, Owners, ProxyBounds, Reaped, Sandbox, SandboxError, SandboxSpec};
 
