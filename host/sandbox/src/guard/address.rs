@@ -52,7 +52,7 @@ impl EngineAddress {
     }
 
     /// Where to ask, on this machine, a guard that listens here.
-    pub(super) fn from_here(&self) -> Self {
+    pub(super) fn on_this_machine(&self) -> Self {
         match self {
             Self::Tcp(host) => match host.parse::<SocketAddr>() {
                 Ok(address) if address.ip().is_unspecified() => Self::Tcp(format!("localhost:{}", address.port())),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_guard_on_all_addresses_is_asked_on_this_machine() {
-        let asked = |text: &str| text.parse::<EngineAddress>().unwrap().from_here().to_string();
+        let asked = |text: &str| text.parse::<EngineAddress>().unwrap().on_this_machine().to_string();
         assert_eq!(asked("tcp://0.0.0.0:2375"), "tcp://localhost:2375");
         assert_eq!(asked("tcp://[::]:2375"), "tcp://localhost:2375");
         assert_eq!(asked("tcp://10.0.0.1:2375"), "tcp://10.0.0.1:2375");

@@ -103,13 +103,13 @@ impl EngineGuard {
             tasks: tasks.clone(),
             ended: ended.clone(),
         };
-        if let Err(error) = settings.engine.connect().await {
-            let mend = engine::mend(error.kind());
-            tracing::warn!(engine = %settings.engine, %error, mend, "the engine cannot be reached");
-        }
         let allowed = Allowed { runtimes: settings.runtimes.clone(), memory: settings.memory };
-        let guard = Guard { settings, allowed, engine, known: Known::default() };
-        tasks.spawn(accept(listening, Arc::new(guard)));
+        let guard = Arc::new(Guard { settings, allowed, engine, known: Known::default() });
+        tasks.spawn(accept(listening, guard.clone()));
+        if let Ok(Err(error)) = timeout(ASKED, guard.engine.address.connect()).await {
+            let (engine, mend) = (&guard.engine.address, engine::mend(error.kind()));
+            tracing::warn!(%engine, %error, mend, "the engine cannot be reached");
+        }
         Ok(Self { address, _running: ended.drop_guard() })
     }
 
@@ -122,7 +122,7 @@ impl EngineGuard {
     pub async fn ask(listen: &EngineAddress) -> Result<(), SandboxError> {
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let _ended_at_the_end = ended.clone().drop_guard();
-        let guard = Engine { address: listen.from_here(), connect: ASKED, answer: ASKED, tasks, ended };
+        let guard = Engine { address: listen.on_this_machine(), connect: ASKED, answer: ASKED, tasks, ended };
         let unreachable = |source: BoxError| SandboxError::Unreachable {
             host: listen.to_string(),
             mend: "look at the log of the guard".to_owned(),

@@ -348,6 +348,28 @@ async fn what_nexus_does_not_do_never_reaches_the_engine() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_of_docker_gets_nowhere() {
+    let world = World::new().await;
+    let image = image(&crate::support::driver().await).await;
+    let guard = world.guard.address().to_string();
+    for words in [
+        &["run", "--rm", "--privileged", image.as_str()][..],
+        &["run", "--rm", "--volume", "/:/host", image.as_str()],
+        &["run", "--rm", "--network", "host", image.as_str()],
+        &["pull", "busybox"],
+        &["volume", "ls"],
+        &["system", "info"],
+        &["ps"],
+    ] {
+        let output = std::process::Command::new("docker").args(["--host", &guard]).args(words).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success() && told.contains("rror response from daemon"), "{words:?}: {told}");
+    }
+    let seen = world.seen();
+    assert!(seen.iter().all(|line| line.contains(" /_ping ") || line.contains("/version ")), "{seen:?}");
+}
+
 #[tokio::test]
 async fn nothing_is_smuggled_past_a_guard() {
     let world = World::new().await;
