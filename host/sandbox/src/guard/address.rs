@@ -41,8 +41,8 @@ impl EngineAddress {
         match self {
             Self::Unix(path) => {
                 // One that a guard left behind that was killed, which would be in the way for ever.
-                if matches!(UnixStream::connect(path).await, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
-                {
+                let found = UnixStream::connect(path).await.map_err(|error| error.kind());
+                if matches!(found, Err(io::ErrorKind::ConnectionRefused)) {
                     std::fs::remove_file(path)?;
                 }
                 Ok(Listening::Unix(UnixListener::bind(path)?, path.clone()))

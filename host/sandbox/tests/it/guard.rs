@@ -370,44 +370,55 @@ async fn the_command_line_of_docker_gets_nowhere() {
     assert!(seen.iter().all(|line| line.contains(" /_ping ") || line.contains("/version ")), "{seen:?}");
 }
 
+/// The head of a request.
+fn head(line: &str, fields: &[&str]) -> String {
+    let fields = [&["host: x"], fields].concat().join("\r\n");
+    format!("{line} HTTP/1.1\r\n{fields}\r\n\r\n")
+}
+
 #[tokio::test]
 async fn nothing_is_smuggled_past_a_guard() {
     let world = World::new().await;
-    let id = "0a".repeat(32);
-    let create = body(&any_image()).to_string();
-    let (length, giant) = (create.len(), "x".repeat(64 << 10));
+    let body = body(&any_image()).to_string();
+    let (chunked, long) = ("transfer-encoding: chunked", format!("content-length: {}", body.len()));
+    let create = |fields: &[&str], body: &str| head("POST /containers/create", fields) + body;
+    let attach = |fields: &[&str]| head(&format!("POST /containers/{}/attach?stream=true", "0a".repeat(32)), fields);
+    let ping = |fields: &[&str]| head("GET /_ping", fields);
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let (many, giant) = (["x: y"; 200], format!("x: {}", "x".repeat(64 << 10)));
     for (hostile, statuses) in [
         // Two lengths, in each order, and none.
-        (format!("POST /containers/create HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n\r\n{create}"), &[400, 403][..]),
-        (format!("POST /containers/create HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\nGET /_ping HTTP/1.1\r\n\r\n"), &[400, 403]),
-        (format!("POST /containers/create HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{create}\r\n0\r\n\r\n"), &[403]),
-        (format!("POST /containers/create HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: {length}\r\n\r\n{create}"), &[400]),
+        (create(&[&long, chunked], &body), &[400, 403][..]),
+        (create(&[chunked, "content-length: 5"], "0\r\n\r\nGET /_ping HTTP/1.1\r\n\r\n"), &[400, 403]),
+        (create(&[chunked], &chunks), &[403]),
+        (create(&["content-length: 5", &long], &body), &[400]),
+        (create(&["content-length: -1"], &body), &[400]),
         // Another protocol where there is none, or another one than there is.
-        ("POST /containers/create HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: tcp\r\ncontent-length: 0\r\n\r\n".to_owned(), &[403]),
-        ("GET /_ping HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n".to_owned(), &[403]),
-        (format!("POST /containers/{id}/attach?stream=true HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 0\r\n\r\n"), &[403]),
-        (format!("POST /containers/{id}/attach?stream=true HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"), &[403]),
+        (create(&["connection: upgrade", "upgrade: tcp", &long], &body), &[403]),
+        (ping(&["connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__"]), &[403]),
+        (attach(&["connection: upgrade", "upgrade: h2c"]), &[403]),
+        (attach(&["connection: close", "upgrade: tcp"]), &[403]),
+        (attach(&[]), &[403]),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[0, 400]),
         // Too much.
-        (format!("GET /_ping HTTP/1.1\r\nhost: x\r\nx: {giant}\r\n\r\n"), &[0, 400, 431]),
-        (format!("GET /_ping HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(200)), &[0, 400, 431]),
-        (format!("POST /containers/create HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{}", 2 << 20, "x".repeat(2 << 20)), &[0, 413]),
+        (ping(&[&giant]), &[0, 400, 431]),
+        (ping(&many), &[0, 400, 431]),
+        (create(&["content-length: 2097152"], &"x".repeat(2 << 20)), &[0, 413]),
         // What is no request.
-        ("\u{16}\u{3}\u{1}".to_owned() + "\r\n\r\n", &[0, 400]),
-        ("GET /_ping\u{0} HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), &[0, 400]),
+        ("\u{16}\u{3}\u{1}\r\n\r\n".to_owned(), &[0, 400]),
+        (head("GET /_ping\u{0}", &[]), &[0, 400]),
     ] {
         let (status, heard) = world.say(hostile.as_bytes()).await;
-        assert!(statuses.contains(&status), "{}: {heard}", &hostile[..hostile.len().min(200)]);
-        assert_eq!(world.seen(), Vec::<String>::new(), "{}", &hostile[..hostile.len().min(200)]);
+        let hostile = &hostile[..hostile.len().min(200)];
+        assert!(statuses.contains(&status), "{hostile}: {heard}");
+        assert_eq!(world.seen(), Vec::<String>::new(), "{hostile}");
     }
-    let query = "t=nexus-test/a&memory=67108864&memswap=67108864&networkmode=none";
-    let giant = format!("POST /build?{query} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", (64 << 20) + 1);
+    let build = "POST /build?t=nexus-test/a&memory=67108864&memswap=67108864&networkmode=none";
+    let giant = head(build, &["content-length: 67108865"]);
     assert_eq!(world.say(giant.as_bytes()).await.0, 413);
     assert_eq!(world.seen(), Vec::<String>::new());
     // What stands behind a request is not read.
-    let two = format!(
-        "GET /_ping HTTP/1.1\r\nhost: x\r\n\r\nPOST /containers/create HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{create}"
-    );
+    let two = ping(&[]) + &create(&[&long], &body);
     let (status, heard) = world.say(two.as_bytes()).await;
     assert_eq!((status, heard.matches("HTTP/1.1 ").count()), (200, 1), "{heard}");
     assert_eq!(world.seen(), ["GET /_ping HTTP/1.1"]);
@@ -513,4 +524,23 @@ async fn who_says_nothing_gives_his_place_to_others() {
     let mut silent = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).await.unwrap();
     silent.write_all(b"GET /_pi").await.unwrap();
     assert_eq!(world.ask("GET", "/_ping", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn who_leaves_gives_his_place_to_others() {
+    let world = World::with(|settings| settings.connections = 1).await;
+    let driver = crate::support::driver().await;
+    let mut speaker = Speaker::start(&driver, &spec(image(&driver).await, &[])).await;
+    speaker.expect("ready").await;
+    let address = world.guard.address().to_string();
+    let mut waits = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).await.unwrap();
+    let wait = format!("POST /containers/{}/wait?condition=removed", speaker.handle.id());
+    waits.write_all(head(&wait, &[]).as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(LONG, waits.read_exact(&mut answer)).await.expect("the answer begins at once").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    drop(waits);
+    assert_eq!(world.ask("GET", "/_ping", "").await.0, 200);
+    speaker.echo("still here").await;
+    speaker.handle.kill().await;
 }

@@ -109,6 +109,7 @@ pub(crate) enum Command {
     Metrics(Metrics),
     /// Look for what is wrong with settings, stores, models and this machine, and say how to mend it.
     Doctor(Doctor),
+    /// Stand before a Docker engine, and let through only what Nexus does with it.
     EngineGuard(Guard),
     /// Write the script with which a shell completes this command line.
     #[command(after_help = COMPLETIONS)]
