@@ -93,7 +93,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8192))]
+    #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
     fn whatever_is_allowed_is_harmless(runs in any::<bool>(), changes in collection::vec(any_change(), 1..4)) {
@@ -151,7 +151,6 @@ fn any_key() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => proptest::sample::select(keys.clone()),
         1 => proptest::sample::select(keys).prop_map(|key| key.to_lowercase()),
-        1 => "[A-Za-z.]{0,12}",
     ]
 }
 
@@ -184,7 +183,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         2 => proptest::sample::select(texts.map(Value::from).to_vec()),
         3 => proptest::sample::select(values),
-        1 => any_json(),
+        1 => any::<i64>().prop_map(Value::from),
     ]
 }
 
