@@ -1,11 +1,12 @@
-//! `docker-compose.yml` on a real engine: what is started is as closed as the file says, serves, and keeps its data.
+//! `docker-compose.yml` on a real engine: what is started is as closed as the file says, serves, has sandboxes and nothing else of
+//! the engine, and keeps its data.
 //!
 //! The image of Nexus is the last stage of `host/Dockerfile` on what `cargo xtask dist` has built; that of Redis has this
 //! machine's `redis-server`. No registry is asked.
 
 use std::{
     fs::{Permissions, copy, create_dir_all, read_to_string, set_permissions, write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
@@ -18,7 +19,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const APP: &str = "scale-room";
-const SERVICES: [&str; 2] = ["nexus", "redis"];
+/// The application with a program in a sandbox.
+const SANDBOXED: &str = "echo-room";
+const WORKER: &str = "nexus-echo-worker";
+const SERVICES: [&str; 3] = ["nexus", "redis", "engine"];
 /// Longer than anything takes, however slow the machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -33,6 +37,7 @@ fn compose_starts_what_is_closed_serves_and_keeps_its_data() -> Result<()> {
     }
     host.refuses_writes_to_its_root()?;
     host.keeps_redis_to_itself()?;
+    host.keeps_the_engine_to_its_guard()?;
 
     // As the README says it.
     let key = host.exec("nexus", &["nexus", "key", "create", "--name", "me", "--scope", "admin"])?;
@@ -42,6 +47,8 @@ fn compose_starts_what_is_closed_serves_and_keeps_its_data() -> Result<()> {
     let order = json!({ "currency": "EUR", "lines": [{ "sku": "oak", "quantity": 3, "unit_price": "19.99" }] });
     let total = api.call("pricing", "total", &order)?.success()?;
     let made_by_model = host.teach(&api)?;
+    host.has_sandboxes(&api)?;
+    host.refuses_what_is_no_sandbox()?;
 
     host.killed_and_started_again(&key)?;
     host.down()?;
@@ -63,6 +70,9 @@ struct SelfHost<'a> {
     engine: &'a DockerEngine,
     name: String,
     stage: PathBuf,
+    /// The engine's socket and its group.
+    socket: String,
+    group: String,
 }
 
 impl<'a> SelfHost<'a> {
@@ -71,9 +81,15 @@ impl<'a> SelfHost<'a> {
         Stage::new(&stage)?.add(&Fixture::new(APP, Taste::Rule)?)?;
         // Read by another user within a container.
         set_permissions(folder, Permissions::from_mode(0o755))?;
-        let host = Self { engine, name: format!("nexus-test-{}", std::process::id()), stage };
+        let address = engine.address()?;
+        let socket =
+            address.strip_prefix("unix://").with_context(|| format!("{address} is no socket to be mounted"))?;
+        let group = Path::new(socket).metadata()?.gid().to_string();
+        let name = format!("nexus-test-{}", std::process::id());
+        let host = Self { engine, name, stage, socket: socket.to_owned(), group };
         engine.build(&host.image("nexus"), &nexus_image(&folder.join("nexus-image"), &host.name)?)?;
         engine.build(&host.image("redis"), &redis_image(&folder.join("redis-image"))?)?;
+        engine.build(&host.image("worker"), &worker_image(&folder.join("worker-image"))?)?;
         Ok(host)
     }
 
@@ -87,10 +103,11 @@ impl<'a> SelfHost<'a> {
         command.args(["--file", "tests/fixtures/compose.replay.yml"]).args(arguments);
         command.env("NEXUS_IMAGE", self.image("nexus")).env("REDIS_IMAGE", self.image("redis"));
         command.env("NEXUS_PORT", "0").env("STAGE", &self.stage);
+        command.env("DOCKER_SOCKET", &self.socket).env("DOCKER_GROUP", &self.group);
         command
     }
 
-    /// Starts all and waits until both are healthy.
+    /// Starts all and waits until all are healthy.
     fn up(&self) -> Result<()> {
         said(&mut self.compose(&["up", "--detach", "--no-build"]))?;
         SERVICES.iter().try_for_each(|service| self.becomes_healthy(service))
@@ -174,9 +191,27 @@ impl<'a> SelfHost<'a> {
 
     /// Redis is in a network of its own, from which nothing else is reached and which no port leads into.
     fn keeps_redis_to_itself(&self) -> Result<()> {
-        let told = self.inspect("redis")?;
+        self.is_alone_with_nexus("redis")
+    }
+
+    /// The guard has the socket, and nobody else has; nobody but nexus reaches the guard.
+    fn keeps_the_engine_to_its_guard(&self) -> Result<()> {
+        self.is_alone_with_nexus("engine")?;
+        for service in SERVICES {
+            let told = self.inspect(service)?;
+            let mounts = told["Mounts"].as_array().context("there is no list of mounts")?;
+            let has_socket = mounts.iter().any(|mount| mount["Source"] == self.socket.as_str());
+            ensure!(has_socket == (service == "engine"), "{service}: {mounts:?}");
+        }
+        let ready = self.exec("nexus", &["nexus", "engine-guard", "--listen", "tcp://engine:2375", "--check"])?;
+        ensure!(ready == "ready", "{ready}");
+        Ok(())
+    }
+
+    fn is_alone_with_nexus(&self, service: &str) -> Result<()> {
+        let told = self.inspect(service)?;
         let networks: Vec<_> = told["NetworkSettings"]["Networks"].as_object().into_iter().flatten().collect();
-        let [(name, _)] = networks[..] else { bail!("Redis is in several networks: {told}") };
+        let [(name, _)] = networks[..] else { bail!("{service} is in several networks: {told}") };
         let internal = self.engine.docker(["network", "inspect", "--format", "{{.Internal}}", name])?;
         ensure!(internal == "true", "{name} leads to the outside");
         let ports = &told["HostConfig"]["PortBindings"];
@@ -184,11 +219,75 @@ impl<'a> SelfHost<'a> {
         Ok(())
     }
 
+    /// A program in a sandbox answers, and its container has nothing but its streams.
+    fn has_sandboxes(&self, api: &Api) -> Result<()> {
+        let image = self.engine.docker(["image", "inspect", "--format", "{{.Id}}", &self.image("worker")])?;
+        // Not where the replay looks for applications.
+        let app = self.stage.with_extension("more").join(SANDBOXED);
+        create_dir_all(&app)?;
+        write(app.join("any.json"), "{}")?;
+        let yaml = format!(
+            "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {SANDBOXED} }}\nspec:\n  operations:\n\
+             \x20   echo: {{ input: any.json, output: any.json, worker: {{}} }}\n\
+             \x20 limits: {{ timeout: 30s }}\n\
+             \x20 sandbox: {{ image: \"{image}\", command: [], min: 1, max: 2, memory_mib: 64 }}\n",
+        );
+        write(app.join("app.yaml"), yaml)?;
+        import(api, &app)?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let told = api.get("/v1/sandboxes")?.success()?;
+            if told["apps"][SANDBOXED]["ready"].as_u64() > Some(0) {
+                break;
+            }
+            if Instant::now() > end {
+                let log = said(&mut self.compose(&["logs", "--tail", "40", "nexus", "engine"]))?;
+                bail!("no sandbox is ready: {told}\n{log}");
+            }
+            sleep(Duration::from_millis(200));
+        }
+        let heard = api.call(SANDBOXED, "echo", &json!({ "a": [1, "ü"] }))?.success()?;
+        ensure!(heard == json!({ "a": [1, "ü"] }), "{heard}");
+        let ancestor = format!("ancestor={image}");
+        let ids = self.engine.docker(["ps", "--quiet", "--no-trunc", "--filter", &ancestor])?;
+        let id = ids.lines().next().context("there is no container")?;
+        let told: Value = serde_json::from_str(&self.engine.docker(["inspect", id])?)?;
+        let host = &told[0]["HostConfig"];
+        ensure!(host["NetworkMode"] == "none" && host["ReadonlyRootfs"] == true, "{host}");
+        ensure!(host["CapDrop"] == json!(["ALL"]) && told[0]["Mounts"] == json!([]), "{host}");
+        Ok(())
+    }
+
+    /// What somebody would ask for who has taken over nexus.
+    fn refuses_what_is_no_sandbox(&self) -> Result<()> {
+        let told = self.inspect("engine")?;
+        let mut networks = told["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
+        let address =
+            networks.find_map(|(_, network)| network["IPAddress"].as_str()).context("the guard has no address")?;
+        let (guard, worker) = (format!("tcp://{address}:2375"), self.image("worker"));
+        let nexus = self.inspect("nexus")?["Id"].as_str().context("nexus has no id")?.to_owned();
+        for hostile in [
+            &["run", "--rm", "--privileged", &worker][..],
+            &["run", "--rm", "--volume", "/:/host", &worker],
+            &["run", "--rm", "--network", "host", &worker],
+            &["exec", &nexus, "/usr/bin/nexus", "health"],
+            &["kill", &nexus],
+            &["volume", "ls"],
+            &["ps"],
+        ] {
+            let words = ["--host", guard.as_str()].into_iter().chain(hostile.iter().copied());
+            let Err(refusal) = self.engine.docker(words) else { bail!("{hostile:?} was let through") };
+            let why = format!("{refusal:#}");
+            ensure!(why.contains("Error response from daemon") || why.contains("No such container"), "{why}");
+        }
+        let log = said(&mut self.compose(&["logs", "engine"]))?;
+        ensure!(log.contains("refused what Nexus does not do"), "{log}");
+        Ok(())
+    }
+
     /// Has code written for `convert` by way of the recorded models; an execution that the model has answered.
     fn teach(&self, api: &Api) -> Result<String> {
-        let mut import = Command::new(programs()?.join("nexus"));
-        import.args(["apps", "import", "--url", api.base()]).arg(self.stage.join("apps").join(APP));
-        said(import.env("NEXUS_KEY", api.key().unwrap_or_default()))?;
+        import(api, &self.stage.join("apps").join(APP))?;
         let first = api.call(APP, "convert", &input("convert", 0))?;
         ensure!(first.path.as_deref() == Some("model"), "{first:?}");
         for number in 1..FIXTURE_INPUTS {
@@ -223,9 +322,15 @@ impl Drop for SelfHost<'_> {
         let _ = said(&mut self.compose(&["down", "--volumes", "--remove-orphans"]));
         let of_test = format!("label=of-test={}", self.name);
         let _ = self.engine.docker(["image", "prune", "--force", "--filter", &of_test]);
-        let images = [self.image("nexus"), self.image("redis")];
+        let images = [self.image("nexus"), self.image("redis"), self.image("worker")];
         let _ = self.engine.docker(["image", "rm", "--force"].into_iter().chain(images.iter().map(String::as_str)));
     }
+}
+
+fn import(api: &Api, app: &Path) -> Result<()> {
+    let mut import = Command::new(programs()?.join("nexus"));
+    import.args(["apps", "import", "--url", api.base()]).arg(app);
+    said(import.env("NEXUS_KEY", api.key().unwrap_or_default())).map(drop)
 }
 
 /// The last stage of `host/Dockerfile`, word for word, with the stage `build` taken from what is built already.
@@ -268,6 +373,17 @@ fn redis_image(folder: &Path) -> Result<PathBuf> {
     create_dir_all(folder.join("empty"))?;
     let dockerfile =
         "FROM scratch\nCOPY lib /lib\nCOPY lib64 /lib64\nCOPY usr /usr\nCOPY --chown=999:999 empty /data\n";
+    write(folder.join("Dockerfile"), dockerfile)?;
+    Ok(folder.to_owned())
+}
+
+/// The smallest program for a sandbox.
+fn worker_image(folder: &Path) -> Result<PathBuf> {
+    create_dir_all(folder)?;
+    let program = programs()?.join(WORKER);
+    copy(&program, folder.join(WORKER))
+        .with_context(|| format!("{} is not there: `cargo xtask test` builds it", program.display()))?;
+    let dockerfile = format!("FROM scratch\nCOPY {WORKER} /{WORKER}\nENTRYPOINT [\"/{WORKER}\"]\n");
     write(folder.join("Dockerfile"), dockerfile)?;
     Ok(folder.to_owned())
 }

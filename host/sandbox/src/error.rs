@@ -77,6 +77,15 @@ pub enum SandboxError {
     /// The relay of an outside server does not do what it should; what it said is in the message.
     #[error("the relay of the server does not run: {0}")]
     Relay(String),
+    /// A guard of an engine could not listen.
+    #[error("the guard cannot listen on {address}: another may do so, or this user may not")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// All sandboxes are taken, and as many callers wait as may.
     #[error("all sandboxes are taken; ask again in {retry_after:?}")]
     Busy {

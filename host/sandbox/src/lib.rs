@@ -7,6 +7,7 @@
 mod docker;
 mod driver;
 mod error;
+mod guard;
 mod image;
 mod manager;
 mod pool;
@@ -21,6 +22,7 @@ pub use self::{
     docker::{BuildSpec, Built, DockerDriver, DockerSettings, create_body},
     driver::{Driver, Owner, OwnerError, Owners, Reaped},
     error::{BoxError, SandboxError},
+    guard::{EngineAddress, EngineGuard, GuardSettings, InvalidAddress},
     image::{ImageReference, InvalidImage},
     manager::SandboxManager,
     pool::{Action, Member, Phase, Pool, PoolSettings, PoolState, PoolStatus, SandboxHandler, Slot, plan},

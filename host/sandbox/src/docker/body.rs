@@ -10,9 +10,9 @@ use bollard::models::{
 use crate::{Limits, Owner, Profile, SandboxSpec, VolumeSpec, relay::PROXY};
 
 /// Who owns it.
-pub(super) const OWNER: &str = "nexus.owner";
+pub(crate) const OWNER: &str = "nexus.owner";
 /// The lease of who owns it.
-pub(super) const LEASE: &str = "nexus.lease";
+pub(crate) const LEASE: &str = "nexus.lease";
 
 /// Files and folders that a scratch space may have.
 const SCRATCH_INODES: u32 = 16 << 10;
@@ -130,7 +130,7 @@ fn scratch(bytes: u64) -> HashMap<String, String> {
     HashMap::from([("/tmp".to_owned(), options)])
 }
 
-pub(super) fn mount(volume: &VolumeSpec) -> Mount {
+fn mount(volume: &VolumeSpec) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
         source: Some(volume.name.clone()),

@@ -20,7 +20,7 @@ use super::DockerDriver;
 use crate::{ImageReference, SandboxError};
 
 /// What an image of one program was made of.
-const CONTENT: &str = "nexus.content";
+pub(crate) const CONTENT: &str = "nexus.content";
 /// How long an image of one program may take.
 const PROGRAM_LIMIT: Duration = Duration::from_mins(1);
 /// The longest line that is handed on.

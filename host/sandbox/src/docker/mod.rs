@@ -22,9 +22,16 @@ use bollard::Docker;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+pub(crate) use self::volume::holder;
 pub use self::{
     body::create_body,
     build::{BuildSpec, Built},
+};
+pub(crate) use self::{
+    body::{LEASE, OWNER},
+    build::CONTENT,
+    volume::{PLACE, VOLUME, folder},
 };
 use crate::{Driver, ImageReference, Owner, Owners, ProxyBounds, Reaped, Sandbox, SandboxError, SandboxSpec};
 

@@ -5,19 +5,15 @@ use std::{collections::HashMap, io};
 use bollard::{
     body_full,
     errors::Error,
-    models::{ContainerCreateBody, HostConfig, VolumeCreateRequest},
+    models::{ContainerCreateBody, VolumeCreateRequest},
     query_parameters::{RemoveVolumeOptions, UploadToContainerOptions},
 };
 
-use super::{
-    DockerDriver,
-    body::{labels, mount},
-    start,
-};
-use crate::{Owner, SandboxError, SandboxSpec, VolumeSpec};
+use super::{DockerDriver, body::create_body, start};
+use crate::{Limits, Owner, Profile, SandboxError, SandboxSpec, ServerProfile, VolumeSpec};
 
 /// Volumes that were made here. Others belong to other people, and are given to nobody.
-const VOLUME: &str = "nexus.volume";
+pub(crate) const VOLUME: &str = "nexus.volume";
 
 impl DockerDriver {
     /// Sees to it that the volume is there. Its bound holds where the engine can keep one.
@@ -75,26 +71,25 @@ impl DockerDriver {
 }
 
 /// Where the volume is in the container that never runs.
-const PLACE: &str = "volume";
+pub(crate) const PLACE: &str = "volume";
 
-fn holder(spec: &SandboxSpec, volume: &VolumeSpec, owner: &Owner) -> ContainerCreateBody {
+/// As closed as any, but for its root: the engine puts nothing into a container that cannot be written to.
+pub(crate) fn holder(spec: &SandboxSpec, volume: &VolumeSpec, owner: &Owner) -> ContainerCreateBody {
     let volume = VolumeSpec { target: format!("/{PLACE}"), ..volume.clone() };
-    let host = HostConfig {
-        network_mode: Some("none".to_owned()),
-        mounts: Some(vec![mount(&volume)]),
-        ..HostConfig::default()
-    };
-    ContainerCreateBody {
-        image: Some(spec.image.as_str().to_owned()),
-        entrypoint: Some(vec!["/never".to_owned()]),
-        labels: Some(labels(&spec.labels, owner)),
-        host_config: Some(host),
-        ..ContainerCreateBody::default()
+    let profile = Profile::Server(ServerProfile { volume: Some(volume), ..ServerProfile::default() });
+    let limits = Limits { scratch: None, ..spec.limits.clone() };
+    let labels = spec.labels.clone();
+    let command = vec!["/never".to_owned()];
+    let closed = SandboxSpec { command, limits, profile, labels, ..SandboxSpec::new(spec.image.clone()) };
+    let mut body = create_body(&closed, owner, None, None);
+    if let Some(host) = &mut body.host_config {
+        host.readonly_rootfs = Some(false);
     }
+    body
 }
 
 /// An archive with the root of the volume.
-fn folder(uid: u32) -> io::Result<Vec<u8>> {
+pub(crate) fn folder(uid: u32) -> io::Result<Vec<u8>> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_mode(0o700);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what a test needs and does not get ends the test")]
 
+mod guard;
 mod host;
 mod images;
 mod life;

@@ -4,6 +4,7 @@ mod access;
 mod apps;
 mod doctor;
 mod folders;
+mod guard;
 mod mcp;
 mod memory;
 mod models;
@@ -20,6 +21,7 @@ pub(crate) use access::{Audit, Key, Secret};
 pub(crate) use apps::{App, Apps, At, Change, Import};
 pub(crate) use doctor::Doctor;
 pub(crate) use folders::{Check, New};
+pub(crate) use guard::Guard;
 pub(crate) use mcp::{Mcp, McpAdd, McpServer};
 pub(crate) use memory::{Memory, Remember};
 pub(crate) use models::{Model, ModelTest, Record};
@@ -107,6 +109,8 @@ pub(crate) enum Command {
     Metrics(Metrics),
     /// Look for what is wrong with settings, stores, models and this machine, and say how to mend it.
     Doctor(Doctor),
+    /// Stand before a Docker engine, and let through only what Nexus does with it.
+    EngineGuard(Guard),
     /// Write the script with which a shell completes this command line.
     #[command(after_help = COMPLETIONS)]
     Completions {

@@ -67,6 +67,11 @@ pub(crate) enum Failure {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Pull(#[from] Box<super::oci::PullError>),
+    #[error("the guard did not start")]
+    #[diagnostic(help("`nexus engine-guard --help` says what it takes"))]
+    Guard(#[source] nexus_sandbox::SandboxError),
+    #[error("the guard has no engine")]
+    NoEngine(#[source] nexus_sandbox::SandboxError),
     #[error(transparent)]
     Telemetry(#[from] nexus_signals::TelemetryError),
     #[error("the runtime did not start")]
@@ -83,6 +88,7 @@ impl Failure {
         match self {
             Self::Answer(_)
             | Self::NotReady(_)
+            | Self::NoEngine(_)
             | Self::Faults
             | Self::Stopped(_)
             | Self::Start(StartError::Apps(AppsError::Faults { .. })) => ExitCode::from(1),

@@ -15,6 +15,7 @@ mod event_args;
 mod events;
 mod executions;
 mod failure;
+mod guard;
 mod health;
 mod jit;
 mod key;
@@ -73,6 +74,7 @@ fn dispatch(command: Command, output: Output, environment: Environment, redactor
     match command {
         Command::Check(check) => check::run(&check, output, &environment),
         Command::Serve(serve) => serve::run(&serve, output, environment, redactor),
+        Command::EngineGuard(guard) => guard::run(&guard, output, redactor),
         Command::New(new) => templates::new(&new, output),
         Command::Templates { name } => templates::list(name.as_deref(), output),
         Command::Completions { shell } => {
@@ -127,6 +129,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         | Command::New(_)
         | Command::Templates { .. }
         | Command::Completions { .. }
-        | Command::Doctor(_) => Ok(()),
+        | Command::Doctor(_)
+        | Command::EngineGuard(_) => Ok(()),
     }
 }
