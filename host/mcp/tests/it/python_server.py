@@ -83,9 +83,10 @@ async def grow(ctx: Context) -> str:
         await ctx.send_notification(mcp.types.ToolListChangedNotification())
     else:
         server.add_tool(grown, name="grown", description="Is new.")
-        if LIBRARY == "sdk":
+        if LIBRARY == "sdk" and ctx.protocol_version >= "2026-07-28":
             await ctx.notify_tools_changed()
         else:
+            # Who has begun as before 2026 is told in the session; a machine that is busy lets the hub fall back to that.
             await ctx.session.send_tool_list_changed()
     return "grew"
 
