@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: what building needs beyond rustup and the C compiler that linked this tool.
 //!
 //! Two things: Rust's standard library for `wasm32-wasip2`, and a C compiler for it (`QuickJS` is C). And for the tests a Python
-//! for the providers' clients, a Redis, an OCI registry, Docker, programs that speak MCP, and components in other languages. Each part looks first whether it is there already, so that every other
+//! for the providers' clients, a Redis, a `PostgreSQL`, an OCI registry, Docker, programs that speak MCP, and components in other languages. Each part looks first whether it is there already, so that every other
 //! command can afford to set up before it begins.
 
 mod compiler;
@@ -9,6 +9,7 @@ mod componentize;
 mod debian;
 mod docker;
 mod mcp_peers;
+mod postgres;
 mod python;
 mod redis;
 mod registry;
@@ -41,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     python::ensure()?;
     redis::ensure()?;
+    postgres::ensure()?;
     registry::ensure()?;
     docker::ensure()?;
     mcp_peers::ensure()?;

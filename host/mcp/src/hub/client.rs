@@ -1,9 +1,6 @@
 //! What a server may ask of its client, and tell it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use nexus_model::{AskError, LogLine, Progress};
 use rmcp::{
@@ -16,26 +13,13 @@ use rmcp::{
 };
 use serde::de::DeserializeOwned;
 
-use super::in_flight::InFlight;
+use super::{changes::Changes, in_flight::InFlight};
 
 /// The client's side of one connection.
 pub(crate) struct Client {
     pub(crate) in_flight: Arc<InFlight>,
+    /// How often the server has said that the tools that it offers are others.
     pub(crate) changes: Arc<Changes>,
-}
-
-/// How often a server has said that what it offers is another.
-#[derive(Debug, Default)]
-pub(crate) struct Changes(AtomicU64);
-
-impl Changes {
-    pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn note(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
-    }
 }
 
 impl Client {

@@ -27,7 +27,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    client::{Changes, Client},
+    changes::Changes,
+    client::Client,
     error::Fault,
     http::{self, Auth},
     in_flight::InFlight,

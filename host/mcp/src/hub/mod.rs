@@ -4,6 +4,7 @@
 //! as they were approved, and keeps all others from noticing when it fails.
 
 mod breaker;
+mod changes;
 mod client;
 mod connection;
 mod error;
@@ -29,6 +30,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
@@ -43,6 +45,7 @@ pub use self::{
     tools::{Blocked, HubCall, HubTool, ServerTools},
 };
 use self::{
+    changes::Changes,
     http::Auth,
     pins::Approved,
     server::Server,
@@ -60,6 +63,7 @@ struct Inner {
     tasks: TaskTracker,
     cancel: CancellationToken,
     servers: RwLock<HashMap<String, Arc<Server>>>,
+    changes: Arc<Changes>,
 }
 
 impl McpHub {
@@ -70,27 +74,42 @@ impl McpHub {
     pub fn new(config: HubConfig, tasks: TaskTracker, cancel: CancellationToken) -> Result<Self, String> {
         let (config, servers) = (Arc::new(config), RwLock::default());
         let web = Web::new(&config).map_err(|error| causes(&error))?;
-        Ok(Self(Arc::new(Inner { config, web, tasks, cancel, servers })))
+        Ok(Self(Arc::new(Inner { config, web, tasks, cancel, servers, changes: Arc::default() })))
     }
 
     /// Takes a server up, in place of the one that had its key. Calls that run end with the old one.
     pub fn serve(&self, spec: ServerSpec) {
         let inner = &self.0;
         let (key, cancel) = (spec.key.clone(), inner.cancel.child_token());
-        let server = Server::new(spec, &inner.config, &inner.web, &inner.tasks, cancel);
+        let server = Server::new(spec, &inner.config, &inner.web, &inner.tasks, cancel, &inner.changes);
         let mut servers = inner.servers.write().unwrap_or_else(PoisonError::into_inner);
-        servers.insert(key, Arc::new(server));
+        let before = servers.insert(key, Arc::new(server));
+        drop(servers);
+        drop(before);
+        inner.changes.note();
     }
 
     /// Replaces what is approved of a server; the connection stays.
     pub fn approve(&self, key: &str, approved: BTreeMap<String, Value>) -> Result<(), HubError> {
         self.server(key)?.approve(Approved::new(approved));
+        self.0.changes.note();
         Ok(())
     }
 
     /// Forgets a server. Its connection ends with the last call that runs.
     pub fn remove(&self, key: &str) {
-        self.0.servers.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        let forgotten = self.0.servers.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if forgotten.is_some() {
+            self.0.changes.note();
+        }
+    }
+
+    /// Counts up after [`McpHub::tools_cached`] may have another answer for some server: it offers other tools than before, others
+    /// were approved, or it was taken up or forgotten. A server that is connected to and says that its tools are others is
+    /// looked at for that, at most every half second; the others are when somebody asks for them. What comes while nobody
+    /// looks at the count is one change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.follow()
     }
 
     /// The keys of all servers, in order.

@@ -6,15 +6,19 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rmcp::model::SubscriptionFilter;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     breaker::Breaker,
+    changes::Changes,
     connection::{Connection, Opening, Trouble},
     error::Fault,
     http::Auth,
@@ -23,6 +27,9 @@ use super::{
     spec::{Connect, HubConfig, ServerSpec},
     web::Web,
 };
+
+/// How long a server that says that its tools are others is not looked at again.
+const REST: Duration = Duration::from_millis(500);
 
 /// A server that the hub knows.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub(crate) struct Server {
     listing: Arc<tokio::sync::Mutex<()>>,
     refreshing: AtomicBool,
     places: Arc<Semaphore>,
+    /// How often what any server of the hub offers was another.
+    seen: Arc<Changes>,
 }
 
 #[derive(Debug)]
@@ -62,6 +71,7 @@ impl Server {
         web: &Web,
         tasks: &TaskTracker,
         cancel: CancellationToken,
+        seen: &Arc<Changes>,
     ) -> Self {
         let auth = match &spec.connect {
             Connect::Http { url, auth } => Auth::new(&spec.key, url, auth, web, tasks),
@@ -87,6 +97,7 @@ impl Server {
             listing: Arc::default(),
             refreshing: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(config.calls)),
+            seen: Arc::clone(seen),
         }
     }
 
@@ -99,7 +110,7 @@ impl Server {
     }
 
     /// What it offered last, and for how long it is left alone, if it is.
-    pub(crate) fn known(&self) -> (Option<Arc<Offered>>, Option<std::time::Duration>) {
+    pub(crate) fn known(&self) -> (Option<Arc<Offered>>, Option<Duration>) {
         let state = self.state();
         (state.offered.clone(), state.breaker.closed_for(Instant::now()))
     }
@@ -185,6 +196,7 @@ impl Server {
                 state.current = false;
                 drop(state);
                 self.listen(&connection);
+                self.watch(&connection);
                 Ok(connection)
             }
             Err(Trouble::Fault(fault)) => {
@@ -229,6 +241,22 @@ impl Server {
         });
     }
 
+    /// Looks at what it offers after it has said that it is another, so that whoever waits for changes hears of it.
+    fn watch(self: &Arc<Self>, connection: &Arc<Connection>) {
+        let (mut told, ended) = (connection.changes.follow(), connection.ended().clone());
+        let (server, connection) = (Arc::downgrade(self), Arc::downgrade(connection));
+        self.tasks.spawn(async move {
+            while let Some(Ok(())) = ended.run_until_cancelled(told.changed()).await {
+                let (Some(server), Some(connection)) = (server.upgrade(), connection.upgrade()) else { return };
+                let key = server.spec.key.clone();
+                if let Some(Err(trouble)) = ended.run_until_cancelled(server.offered(connection)).await {
+                    tracing::debug!(server = key, ?trouble, "an MCP server does not say what it offers now");
+                }
+                ended.run_until_cancelled(sleep(REST)).await;
+            }
+        });
+    }
+
     /// What it offers, looked at now unless that was done lately.
     pub(crate) async fn offered(self: Arc<Self>, connection: Arc<Connection>) -> Result<Arc<Offered>, Trouble> {
         let patience = self.spec.call_timeout;
@@ -248,7 +276,12 @@ impl Server {
         let offered = timeout(patience, lists::tools(Arc::clone(&connection), self.config.lists)).await;
         let offered = Arc::new(offered.map_err(|_| Fault::CallTimeout(patience))??);
         let mut state = self.state();
-        (state.offered, state.current) = (Some(Arc::clone(&offered)), true);
+        let before = state.offered.replace(Arc::clone(&offered));
+        state.current = true;
+        drop(state);
+        if before.is_none_or(|before| before.tools != offered.tools) {
+            self.seen.note();
+        }
         Ok(offered)
     }
 

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod conformance;
+mod database;
 mod hostile;
+mod libraries;
 mod passed_on;
 mod peers;
 mod process;

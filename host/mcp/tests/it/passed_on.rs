@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use nexus_mcp::hub::Fault;
 use nexus_model::AskError;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     scripted::Scripted,
-    support::{Caller, World, call, spec, text},
+    support::{Caller, PATIENT, World, call, spec, text},
 };
 
 #[tokio::test]
@@ -62,6 +63,43 @@ async fn an_answer_that_comes_later_ends_the_call() {
     let caller = Caller::new(Err(AskError::Later));
     let error = world.hub.call("s", call("ask", json!({}), caller)).await.unwrap_err();
     assert_eq!(error.fault, Fault::Later);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_changes_is_told() {
+    let (world, server) = (World::new(), Scripted::offering(&["change", "echo"]));
+    let mut changes = world.hub.changes();
+    let mut told =
+        async |why: &str| timeout(PATIENT, changes.changed()).await.unwrap_or_else(|_| panic!("{why}")).unwrap();
+    world.hub.serve(spec("s", server.connect()));
+    told("it was taken up").await;
+    let offered = world.hub.offered("s").await.unwrap();
+    told("it was looked at").await;
+    world.hub.approve("s", offered).unwrap();
+    told("it was approved").await;
+    world.call("s", "change", json!({})).await.unwrap();
+    told("it has said that it is another").await;
+    let known = world.hub.tools_cached("s").unwrap();
+    assert_eq!(known.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["change"]);
+    let another = Fault::Changed("echo".to_owned());
+    assert!(known.blocked.iter().any(|blocked| blocked.name == "echo" && blocked.fault == another), "{known:?}");
+    world.hub.remove("s");
+    told("it was forgotten").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_says_a_thousand_times_that_it_is_another_and_is_not_is_hardly_looked_at() {
+    let (world, server) = (World::new(), Scripted::offering(&["flood"]));
+    world.trust(spec("s", server.connect())).await;
+    let looked = || server.heard.lock().unwrap().iter().filter(|heard| heard["method"] == "tools/list").count();
+    let (before, changes) = (looked(), world.hub.changes());
+    for _ in 0..3 {
+        world.call("s", "flood", json!({})).await.unwrap();
+    }
+    assert!(looked() - before < 100, "it was looked at {} times", looked() - before);
+    assert!(!changes.has_changed().unwrap());
     world.end().await;
 }
 

@@ -2,51 +2,111 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use nexus_mcp::hub::{Connect, HttpAuth, ProcessLauncher};
-use serde_json::{Map, json};
+use nexus_mcp::hub::{Connect, Fault, HttpAuth, ProcessLauncher};
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    net::TcpListener,
-    process::Command,
-    time::timeout,
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    time::{sleep, timeout},
 };
 
-use crate::support::{Caller, PATIENT, World, call, node, peers, spec, text};
+use crate::{
+    database::Database,
+    support::{Caller, PATIENT, World, call, node, peers, spec, text},
+};
+
+const EVERYTHING: &str = "@modelcontextprotocol/server-everything";
+const FILESYSTEM: &str = "@modelcontextprotocol/server-filesystem";
+const MEMORY: &str = "@modelcontextprotocol/server-memory";
+const POSTGRES: &str = "@bytebase/dbhub";
+
+/// A server of the host's that is spoken with over its streams.
+pub(crate) fn on_streams(
+    program: PathBuf,
+    arguments: &[&str],
+    environment: &[(&str, String)],
+    world: &World,
+) -> Connect {
+    let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let given = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let environment = environment_of_programs().into_iter().chain(given).collect();
+    let (folder, tasks) = (None, world.tasks.clone());
+    Connect::Stream(Arc::new(ProcessLauncher { program, arguments, environment, folder, tasks }))
+}
 
 /// A server from npm.
-fn javascript(package: &str, arguments: &[&str], world: &World) -> Connect {
-    let (program, environment) = node();
-    let script = peers().join("node_modules/@modelcontextprotocol").join(package).join("dist/index.js");
-    let arguments = std::iter::once(script.to_str().unwrap()).chain(arguments.iter().copied());
-    let arguments = arguments.map(ToOwned::to_owned).collect();
-    Connect::Stream(Arc::new(ProcessLauncher {
-        program,
-        arguments,
-        environment,
-        folder: None,
-        tasks: world.tasks.clone(),
-    }))
+fn javascript(package: &str, arguments: &[&str], environment: &[(&str, String)], world: &World) -> Connect {
+    let script = script(package);
+    let arguments: Vec<_> = std::iter::once(script.as_str()).chain(arguments.iter().copied()).collect();
+    on_streams(node().0, &arguments, environment, world)
+}
+
+fn script(package: &str) -> String {
+    peers().join("node_modules").join(package).join("dist/index.js").to_str().unwrap().to_owned()
 }
 
 /// A server from Python's index.
 fn python(program: &str, arguments: &[&str], world: &World) -> Connect {
-    let program = peers().join("venv/bin").join(program);
-    let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let environment =
-        BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("HOME".to_owned(), "/".to_owned())]);
-    Connect::Stream(Arc::new(ProcessLauncher {
-        program,
-        arguments,
-        environment,
-        folder: None,
-        tasks: world.tasks.clone(),
-    }))
+    on_streams(peers().join("venv/bin").join(program), arguments, &[], world)
+}
+
+fn environment_of_programs() -> BTreeMap<String, String> {
+    let (_, mut environment) = node();
+    environment.insert("HOME".to_owned(), "/".to_owned());
+    environment
+}
+
+/// A server of the host's that is spoken with over HTTP. It is killed when this is dropped.
+pub(crate) struct Serving {
+    port: u16,
+    auth: HttpAuth,
+    program: Child,
+}
+
+impl Serving {
+    /// Starts a program that is told its port, and waits until it listens.
+    pub(crate) async fn start(program: impl FnOnce(String) -> (PathBuf, Vec<String>)) -> Self {
+        Self::start_with(&[], HttpAuth::None, program).await
+    }
+
+    /// The same with more of an environment, where `PORT` is its port, and with what it wants to be shown.
+    async fn start_with(
+        environment: &[(&str, String)],
+        auth: HttpAuth,
+        program: impl FnOnce(String) -> (PathBuf, Vec<String>),
+    ) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let (program, arguments) = program(port.to_string());
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(environment_of_programs()).env("PORT", port.to_string());
+        command.envs(environment.iter().map(|(name, value)| (*name, value))).kill_on_drop(true);
+        let program = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut this = Self { port, auth, program };
+        let listens = async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                assert_eq!(this.program.try_wait().unwrap(), None, "it has ended");
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENT, listens).await.unwrap();
+        this
+    }
+
+    pub(crate) fn connect(&self) -> Connect {
+        let url = format!("http://127.0.0.1:{}/mcp", self.port).parse().unwrap();
+        Connect::Http { url, auth: self.auth.clone() }
+    }
+
+    pub(crate) async fn end(mut self) {
+        self.program.kill().await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn everything_over_streams() {
     let world = World::new();
-    let connect = javascript("server-everything", &["stdio"], &world);
+    let connect = javascript(EVERYTHING, &["stdio"], &[], &world);
     everything(&world, connect).await;
     world.end().await;
 }
@@ -54,22 +114,10 @@ async fn everything_over_streams() {
 #[tokio::test]
 async fn everything_over_http() {
     let world = World::new();
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let (program, environment) = node();
-    let mut server = Command::new(program);
-    server
-        .arg(peers().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js"))
-        .arg("streamableHttp");
-    server.env_clear().envs(environment).env("PORT", port.to_string()).kill_on_drop(true);
-    let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-    timeout(PATIENT, async { while !lines.next_line().await.unwrap().unwrap().contains(&port.to_string()) {} })
-        .await
-        .unwrap();
-    let url = format!("http://127.0.0.1:{port}/mcp").parse().unwrap();
-    everything(&world, Connect::Http { url, auth: HttpAuth::None }).await;
+    let server = Serving::start(|_| (node().0, vec![script(EVERYTHING), "streamableHttp".to_owned()])).await;
+    everything(&world, server.connect()).await;
     world.end().await;
-    server.kill().await.unwrap();
+    server.end().await;
 }
 
 async fn everything(world: &World, connect: Connect) {
@@ -107,7 +155,7 @@ async fn filesystem() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
     let root = folder.path().canonicalize().unwrap();
     let path = |name: &str| root.join(name).to_str().unwrap().to_owned();
-    world.trust(spec("fs", javascript("server-filesystem", &[root.to_str().unwrap()], &world))).await;
+    world.trust(spec("fs", javascript(FILESYSTEM, &[root.to_str().unwrap()], &[], &world))).await;
     world.call("fs", "write_file", json!({"path": path("a.txt"), "content": "written"})).await.unwrap();
     assert_eq!(fs::read_to_string(root.join("a.txt")).unwrap(), "written");
     let read = world.call("fs", "read_text_file", json!({"path": path("a.txt")})).await.unwrap();
@@ -120,13 +168,8 @@ async fn filesystem() {
 #[tokio::test]
 async fn memory() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
-    let (program, mut environment) = node();
-    environment.insert("MEMORY_FILE_PATH".to_owned(), folder.path().join("memory.jsonl").to_str().unwrap().to_owned());
-    let script = peers().join("node_modules/@modelcontextprotocol/server-memory/dist/index.js");
-    let arguments = vec![script.to_str().unwrap().to_owned()];
-    let tasks = world.tasks.clone();
-    let launcher = ProcessLauncher { program, arguments, environment, folder: None, tasks };
-    world.trust(spec("memory", Connect::Stream(Arc::new(launcher)))).await;
+    let file = folder.path().join("memory.jsonl").to_str().unwrap().to_owned();
+    world.trust(spec("memory", javascript(MEMORY, &[], &[("MEMORY_FILE_PATH", file)], &world))).await;
     let entity = json!({"name": "Ada", "entityType": "person", "observations": ["wrote the first program"]});
     world.call("memory", "create_entities", json!({"entities": [entity]})).await.unwrap();
     let found = world.call("memory", "search_nodes", json!({"query": "Ada"})).await.unwrap();
@@ -184,6 +227,62 @@ async fn fetch() {
         timeout(Duration::from_secs(40), world.call("fetch", "fetch", json!({"url": url}))).await.unwrap().unwrap();
     assert!(text(&fetched).contains("a page of this machine"), "{}", text(&fetched));
     world.end().await;
+}
+
+#[tokio::test]
+async fn postgres() {
+    let (world, database) = (World::new(), Database::start());
+    let dsn = [("DSN", database.url())];
+    world.trust(spec("streams", javascript(POSTGRES, &["--transport", "stdio"], &dsn, &world))).await;
+    let created = "CREATE TABLE sacks (id serial PRIMARY KEY, grams integer NOT NULL CHECK (grams > 0), label text)";
+    assert!(sql(&world, "streams", created).await.is_ok());
+    let written =
+        sql(&world, "streams", "INSERT INTO sacks (grams, label) VALUES (25000, 'Säcke '' ; --') RETURNING id");
+    assert_eq!(written.await, Ok(json!([{"id": 1}])));
+    for (wrong, why) in [
+        ("SELECT * FROM nowhere", r#"relation "nowhere" does not exist"#),
+        ("INSERT INTO sacks (grams) VALUES (-1)", "violates check constraint"),
+        ("SELEC 1", "syntax error"),
+    ] {
+        let failed = sql(&world, "streams", wrong).await.unwrap_err();
+        assert!(failed.contains(why), "{failed}");
+    }
+    let read = "SELECT grams, label FROM sacks";
+    let rows = json!([{"grams": 25000, "label": "Säcke ' ; --"}]);
+    assert_eq!(sql(&world, "streams", read).await, Ok(rows.clone()), "the session has survived");
+    let tables = world.call("streams", "search_objects", json!({"object_type": "table"})).await.unwrap();
+    assert!(text(&tables).contains("sacks"), "{}", text(&tables));
+    // Another of its processes, over HTTP, sees what the first has written, and lets in who has its token.
+    let started = |port: String| {
+        let arguments = ["--transport", "http", "--host", "127.0.0.1", "--port", &port];
+        let script = std::iter::once(script(POSTGRES));
+        (node().0, script.chain(arguments.map(ToOwned::to_owned)).collect())
+    };
+    let token = HttpAuth::Bearer(Arc::new(SecretString::from("a-token-of-32-characters-or-more")));
+    let environment = [&dsn[..], &[("DBHUB_AUTH_TOKEN", "a-token-of-32-characters-or-more".to_owned())]].concat();
+    let server = Serving::start_with(&environment, token, started).await;
+    world.trust(spec("http", server.connect())).await;
+    assert_eq!(sql(&world, "http", read).await, Ok(rows));
+    assert!(sql(&world, "http", "UPDATE sacks SET grams = 24000").await.is_ok());
+    let weighed = sql(&world, "streams", "SELECT sum(grams)::integer AS grams FROM sacks").await;
+    assert_eq!(weighed, Ok(json!([{"grams": 24000}])));
+    let Connect::Http { url, .. } = server.connect() else { unreachable!() };
+    world.hub.serve(spec("stranger", Connect::Http { url, auth: HttpAuth::None }));
+    let stranger = world.hub.offered("stranger").await.unwrap_err();
+    assert!(matches!(stranger.fault, Fault::LoginFailed(_)), "{stranger}");
+    world.end().await;
+    server.end().await;
+}
+
+/// The rows that a statement answers with, or what is wrong with it.
+async fn sql(world: &World, key: &str, statement: &str) -> Result<Value, String> {
+    let answered = world.call(key, "execute_sql", json!({"sql": statement})).await.unwrap();
+    let mut told: Value = serde_json::from_str(&text(&answered)).unwrap();
+    assert_eq!(told["success"], !answered.failed, "{told}");
+    if answered.failed {
+        return Err(told["error"].as_str().unwrap().to_owned());
+    }
+    Ok(told["data"]["statements"][0]["rows"].take())
 }
 
 #[tokio::test]

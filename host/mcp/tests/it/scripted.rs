@@ -120,6 +120,11 @@ impl Scripted {
                 others(&mut self.tools.lock().unwrap());
                 session.tell("notifications/tools/list_changed", json!({})).await;
             }
+            "flood" => {
+                for _ in 0..1000 {
+                    session.tell("notifications/tools/list_changed", json!({})).await;
+                }
+            }
             "tell" => {
                 for done in 1..=3 {
                     let told = json!({"progressToken": token, "progress": done, "total": 3});
