@@ -125,7 +125,10 @@ impl ToolCatalogue for AppCatalogue {
     fn version(&self) -> String {
         match self.core.registry.callable(self.app.as_str()) {
             Some(Ok(application)) => {
-                format!("{} and {}", application.revision, self.core.tools.announced().count(&self.app))
+                let servers = &application.app.servers;
+                let offers = if servers.is_empty() { 0 } else { *self.core.servers().hub.changes().borrow() };
+                let announced = self.core.tools.announced().count(&self.app);
+                format!("{} and {announced} and {offers}", application.revision)
             }
             Some(Err(inactive)) => format!("inactive since {}", inactive.since),
             None => String::new(),
@@ -134,10 +137,12 @@ impl ToolCatalogue for AppCatalogue {
 
     async fn changed_from(&self, version: &str) {
         let (mut swaps, mut told) = (self.core.registry.swaps(), self.core.tools.announced().told());
+        let mut offers = self.core.servers().hub.changes();
         while self.version() == version {
             let changed = tokio::select! {
                 changed = swaps.changed() => changed,
                 changed = told.changed() => changed,
+                changed = offers.changed() => changed,
             };
             if changed.is_err() {
                 return std::future::pending().await;
