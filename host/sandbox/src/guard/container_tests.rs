@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, MountType, MountVolumeOptions, RestartPolicyNameEnum,
 };
@@ -5,7 +7,8 @@ use proptest::{collection, option, prelude::*};
 
 use super::*;
 use crate::{
-    Limits, Owner, Profile, SandboxSpec, ServerProfile, VolumeSpec, create_body, docker::holder, spec::MAX_PIDS,
+    Limits, Owner, Profile, RelayProfile, SandboxSpec, ServerProfile, VolumeSpec, create_body, docker::holder,
+    spec::MAX_PIDS,
 };
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -54,12 +57,18 @@ prop_compose! {
         command in collection::vec("[^\0]{0,20}", 0..4),
         environment in collection::btree_map("[A-Z_]{1,8}", "[^\0]{0,20}", 0..4),
         labels in collection::btree_map("(nexus\\.)?[a-z.]{1,8}", ".{0,20}", 0..4),
-        server in any::<bool>(),
+        kind in 0..3_u8,
+        hosts in collection::btree_map("[a-z]{1,8}", any::<[u8; 3]>(), 0..4),
         volume in option::of(("nexus-[a-z0-9-]{1,20}", "(/[a-ce-oq-rt-z]{1,6}){1,3}")),
     ) -> SandboxSpec {
         let volume = volume.map(|(name, target)| VolumeSpec { name, target, bytes: 1 << 20 });
         let profile = ServerProfile { name: "x".to_owned(), volume, ..ServerProfile::default() };
-        let profile = if server { Profile::Server(profile) } else { Profile::Orchestrator };
+        let hosts = hosts.into_iter().map(|(name, [a, b, c])| (name, Ipv4Addr::new(127, a, b, c))).collect();
+        let profile = match kind {
+            0 => Profile::Orchestrator,
+            1 => Profile::Relay(RelayProfile { hosts }),
+            _ => Profile::Server(profile),
+        };
         SandboxSpec { command, environment, limits, profile, labels, ..spec() }
     }
 }
@@ -69,14 +78,16 @@ proptest! {
     fn what_nexus_asks_for_is_allowed_and_sent_on_as_it_is(
         spec in any_spec(),
         runtime in option::of(Just("runsc")),
-        network in option::of(Just(format!("container:{ID}"))),
+        relay in option::of(Just(ID.to_owned())),
     ) {
         prop_assert!(spec.check().is_ok());
-        let body = create_body(&spec, &owner(), runtime, network.as_deref());
+        // A relay joins none.
+        let relay = relay.filter(|_| !matches!(spec.profile, Profile::Relay(_)));
+        let body = create_body(&spec, &owner(), runtime, relay.as_deref());
         let checked = check(&serde_json::to_vec(&body).unwrap(), &allowed());
         let checked = checked.map_err(|refusal| TestCaseError::fail(refusal.why))?;
         prop_assert_eq!(checked.kind, Kind::Sandbox);
-        prop_assert_eq!(checked.joins.as_deref(), network.as_ref().map(|_| ID));
+        prop_assert_eq!(checked.joins.as_deref(), relay.as_deref());
         prop_assert_eq!(checked.volume.as_deref(), spec.volume().map(|volume| volume.name.as_str()));
         prop_assert_eq!(serde_json::from_slice::<ContainerCreateBody>(&checked.body).unwrap(), body);
         if let Some(volume) = spec.volume() {

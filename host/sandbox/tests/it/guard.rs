@@ -25,6 +25,7 @@ use tokio_util::{
 
 use crate::{
     host::Host,
+    server::{OneHost, Upstream, gated, server},
     support::{LONG, Speaker, docker, image, owned, owner, program, settings, spec, told, until},
 };
 
@@ -243,6 +244,27 @@ async fn a_volume_is_made_given_kept_and_removed_through_a_guard() {
     assert_eq!(world.ask("POST", "/containers/create", mounted.to_string()).await.0, 404);
     docker(&["volume", "rm", &foreign]);
     until("the volume can be removed", || async { driver.remove_volume(&name).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_server_reaches_what_is_granted_through_a_guard_and_ends_with_its_relay() {
+    let (world, owner) = (World::new().await, owner());
+    let driver = world.driver_of(owner.clone()).await;
+    let (image, upstream) = (image(&driver).await, Upstream::start().await);
+    let words = ["ask", "http://granted.test/page", "tcp granted.test:5432", "http://other.test/page"];
+    let profile = gated("asker", OneHost(upstream.address), &["granted.test:5432"]);
+    let mut speaker = Speaker::start(&driver, &server(spec(image, &words), profile)).await;
+    let report = speaker.report().await;
+    for line in [
+        "http://granted.test/page -> 200 GET /page HTTP/1.1",
+        "tcp granted.test:5432 -> pong",
+        "http://other.test/page -> 403 this origin is not granted",
+    ] {
+        assert!(report.iter().any(|heard| heard == line), "{line} is not in {report:#?}");
+    }
+    assert_eq!(owned(&owner), 2);
+    speaker.handle.kill().await;
+    until("both are gone", || async { owned(&owner) == 0 }).await;
 }
 
 #[tokio::test]

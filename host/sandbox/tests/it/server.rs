@@ -29,7 +29,7 @@ impl Gate for Nowhere {
 }
 
 /// Grants what is on the host `granted.test` to the server `asker`, and has it at an address of this machine.
-struct OneHost(SocketAddr);
+pub(crate) struct OneHost(pub(crate) SocketAddr);
 
 impl OneHost {
     async fn connect(&self, server: &str, host: &str, what: String) -> Result<TcpStream, Refused> {
@@ -52,13 +52,13 @@ impl Gate for OneHost {
 }
 
 /// A server on this machine, at all of its addresses. It says `pong` to `ping`, `hello` to a request, and to all else the same.
-struct Upstream {
-    address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     _running: DropGuard,
 }
 
 impl Upstream {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
@@ -91,11 +91,11 @@ async fn answer(mut stream: TcpStream) {
 }
 
 /// A specification of a server by this name.
-fn server(spec: SandboxSpec, profile: ServerProfile) -> SandboxSpec {
+pub(crate) fn server(spec: SandboxSpec, profile: ServerProfile) -> SandboxSpec {
     SandboxSpec { profile: Profile::Server(profile), ..spec }
 }
 
-fn gated(name: &str, gate: impl Gate + 'static, tcp: &[&str]) -> ServerProfile {
+pub(crate) fn gated(name: &str, gate: impl Gate + 'static, tcp: &[&str]) -> ServerProfile {
     let tcp = tcp.iter().map(|text| text.parse().unwrap()).collect();
     ServerProfile { name: name.to_owned(), gate: Some(Arc::new(gate)), tcp, volume: None }
 }
