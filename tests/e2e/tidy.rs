@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "what helpers of tests cannot read fails the test")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{read_dir, read_to_string},
     path::{Path, PathBuf},
     process::Command,
@@ -129,6 +129,28 @@ fn heavy_dependencies_have_one_owner() {
             }
         }
     }
+}
+
+/// The programs, the tests and the image are made of the same crates with the same features. Otherwise all that lies above the one
+/// that differs is built twice, the engine for WebAssembly first of all.
+#[test]
+fn nothing_is_built_twice() {
+    let tests = features(&["--edges", "normal,build,dev"]);
+    for others in [&["--edges", "normal,build"][..], &["--package", "nexus-server", "--edges", "normal,build"]] {
+        let twice: Vec<_> = features(others).difference(&tests).cloned().collect();
+        assert_eq!(twice, Vec::<String>::new(), "ask for the features of these where {others:?} sees them, too");
+    }
+}
+
+/// Every crate that is built, each with its features.
+fn features(arguments: &[&str]) -> BTreeSet<String> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["tree", "--quiet", "--prefix", "none", "--format", "{p} {f}"]).args(arguments).current_dir(root());
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
+    let crates = lines.lines().map(|line| line.trim_end_matches(" (*)").to_owned());
+    crates.filter(|line| !line.is_empty() && !line.starts_with('[')).collect()
 }
 
 #[test]
