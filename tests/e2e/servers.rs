@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{BaseImages, DockerEngine, House, Stage, programs, python, said};
+use nexus_tests::{BaseImages, DockerEngine, House, PostgresServer, Stage, programs, python, said};
 use serde_json::{Value, json};
 
 const APP: &str = "room";
@@ -26,7 +27,9 @@ impl Place {
         let images = BaseImages::make(&engine, &folder.join("images"))?;
         let stage = Stage::new(folder)?;
         let sandboxes = format!("sandbox: {{ docker_host: \"{}\", allow_tags: true }}\n", engine.address()?);
-        let house = stage.start_with(&format!("{sandboxes}{}", images.settings()), None)?;
+        // What is granted on this machine is not public.
+        let egress = "egress: { private_networks: [\"0.0.0.0/0\", \"::/0\"] }\n";
+        let house = stage.start_with(&format!("{sandboxes}{egress}{}", images.settings()), None)?;
         let place = Self { engine, house };
         let app = folder.join(APP);
         std::fs::create_dir(&app)?;
@@ -55,6 +58,15 @@ impl Place {
     fn add(&self, server: &str, name: &str, more: &[&str]) -> Result<()> {
         self.nexus(&[&["mcp", "add", APP, server, "--name", name], more].concat())?;
         self.nexus(&["mcp", "approve", APP, name, "--yes"])?;
+        Ok(())
+    }
+
+    fn keep_secret(&self, name: &str, value: &str) -> Result<()> {
+        let mut command = Command::new(programs()?.join("nexus"));
+        command.args(["secret", "set", name, "--app", APP, "--url", self.house.api.base()]);
+        let mut child = command.env("NEXUS_KEY", &self.house.key).stdin(Stdio::piped()).spawn()?;
+        child.stdin.take().context("there is no input")?.write_all(value.as_bytes())?;
+        ensure!(child.wait()?.success(), "the secret was not kept");
         Ok(())
     }
 
@@ -146,6 +158,34 @@ fn servers_of_the_catalogue_are_put_into_images_and_used() -> Result<()> {
     place.nexus(&["mcp", "remove", APP, "time"])?;
     let listed = place.nexus(&["mcp", "list", APP])?;
     ensure!(!listed.contains("time") && listed.contains("notes"), "{listed}");
+    place.house.stop()
+}
+
+#[test]
+fn a_server_in_a_container_reaches_the_database_that_it_is_granted_and_nothing_else() -> Result<()> {
+    let (folder, data) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let database = PostgresServer::start(data.path())?;
+    let place = Place::prepare(folder.path())?;
+    // A name that this machine has for itself, as a database has one in its network.
+    let name = said(&mut Command::new("hostname"))?.trim().to_owned();
+    let granted = format!("tcp={name}:{}", database.port());
+    place.keep_secret("stock-db", &database.url(&name))?;
+    place.add("postgres", "stock", &["--grant", &granted, "--secret", "DSN=stock-db"])?;
+    place.add("fetch", "pages", &["--grant", "http=https://granted.example"])?;
+    place.allow(&["stock", "pages"])?;
+    let call = |tool: &str, arguments: Value| place.client("call.py", &[tool, &arguments.to_string()]);
+    let sql = |sql: &str| call("stock.execute_sql", json!({ "sql": sql }));
+    let told = sql("create table sacks (grams integer); insert into sacks values (25000), (17)")?;
+    ensure!(told["error"] == false, "{told}");
+    let told = sql("select sum(grams) as all_of_them from sacks")?;
+    ensure!(told["text"].to_string().contains("25017"), "{told}");
+
+    let refused = call("pages.fetch", json!({ "url": "https://other.example/" }))?;
+    ensure!(refused["error"] == true && refused["text"].to_string().contains("403"), "{refused}");
+    for id in place.containers()? {
+        let mode = place.inspect(&id)?["HostConfig"]["NetworkMode"].as_str().unwrap_or_default().to_owned();
+        ensure!(mode == "none" || mode.starts_with("container:"), "{mode}");
+    }
     place.house.stop()
 }
 

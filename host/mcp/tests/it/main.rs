@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod conformance;
-mod database;
 mod hostile;
 mod libraries;
 mod passed_on;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use nexus_mcp::hub::{Connect, Fault, HttpAuth, ProcessLauncher};
+use nexus_tests::PostgresServer;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -11,10 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    database::Database,
-    support::{Caller, PATIENT, World, call, node, peers, spec, text},
-};
+use crate::support::{Caller, PATIENT, World, call, node, peers, spec, text};
 
 const EVERYTHING: &str = "@modelcontextprotocol/server-everything";
 const FILESYSTEM: &str = "@modelcontextprotocol/server-filesystem";
@@ -231,8 +229,9 @@ async fn fetch() {
 
 #[tokio::test]
 async fn postgres() {
-    let (world, database) = (World::new(), Database::start());
-    let dsn = [("DSN", database.url())];
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let database = PostgresServer::start(folder.path()).unwrap();
+    let dsn = [("DSN", database.url("127.0.0.1"))];
     world.trust(spec("streams", javascript(POSTGRES, &["--transport", "stdio"], &dsn, &world))).await;
     let created = "CREATE TABLE sacks (id serial PRIMARY KEY, grams integer NOT NULL CHECK (grams > 0), label text)";
     assert!(sql(&world, "streams", created).await.is_ok());
