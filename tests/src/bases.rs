@@ -71,6 +71,13 @@ fn make_root(context: &Path) -> Result<PathBuf> {
     for (program, place) in [("sh", "/bin/sh"), ("env", "/usr/bin/env"), ("rm", "/bin/rm"), ("mkdir", "/bin/mkdir")] {
         transplant(&found(program)?, Path::new(place), &root)?;
     }
+    // What modules of packages may ask for and no program here does.
+    let library = Path::new("/lib/x86_64-linux-gnu");
+    for name in
+        ["libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6"]
+    {
+        transplant(&library.join(name), &library.join(name), &root)?;
+    }
     for folder in ["tmp", "etc/ssl/certs", "opt"] {
         create_dir_all(root.join(folder))?;
     }

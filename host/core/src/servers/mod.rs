@@ -55,7 +55,15 @@ pub(crate) struct Servers {
     /// Held while an image is made: one at a time.
     building: Semaphore,
     /// What the hub was told, by key.
-    known: Mutex<BTreeMap<String, String>>,
+    known: Mutex<BTreeMap<String, Told>>,
+}
+
+/// What the hub was told of a server.
+#[derive(PartialEq)]
+struct Told {
+    /// The same for servers that are the same, whatever was approved of them.
+    print: String,
+    approved: Option<Arc<BTreeMap<String, Value>>>,
 }
 
 impl Servers {
@@ -86,8 +94,18 @@ impl Servers {
                 if !wanted.insert(key.clone()) {
                     continue;
                 }
-                let print = print(server);
-                if known.get(&key) == Some(&print) {
+                let told = Told { print: print(server), approved: server.approved.clone() };
+                let before = known.get(&key);
+                if before == Some(&told) {
+                    continue;
+                }
+                if before.is_some_and(|before| before.print == told.print) {
+                    // A server that runs goes on.
+                    let approved = told.approved.as_deref().cloned().unwrap_or_default();
+                    if let Err(error) = self.hub.approve(&key, approved) {
+                        tracing::error!(app = %name, server = %server.name, %error, "what was approved is not known");
+                    }
+                    known.insert(key, told);
                     continue;
                 }
                 match self.connecting.spec(&key, &application.app, server) {
@@ -96,7 +114,7 @@ impl Servers {
                         tracing::error!(app = %name, server = %server.name, why, "an MCP server cannot be used");
                     }
                 }
-                known.insert(key, print);
+                known.insert(key, told);
             }
         }
         known.retain(|key, _| {
@@ -167,15 +185,18 @@ pub(crate) fn find(application: &Application, name: &str) -> Option<McpServer> {
     application.app.servers.get(&name.parse::<PluginName>().ok()?).cloned()
 }
 
-/// What the hub knows a server by.
+/// What the hub knows a server by. Those that share one have approved the same.
 pub(crate) fn key(app: &AppName, server: &McpServer) -> String {
     match server.share {
         Share::App => format!("{app}/{}", server.name),
-        Share::Host => format!("*/{}", &print(server)[..16]),
+        Share::Host => {
+            let approved = canonical_json(&json!(server.approved.as_deref()));
+            format!("*/{}", &sha256_hex(print(server) + &approved)[..16])
+        }
     }
 }
 
-/// The same for servers that are the same.
+/// The same for servers that are the same, whatever was approved of them.
 fn print(server: &McpServer) -> String {
     let at = match &server.at {
         nexus_model::McpServerAt::Image(image) => json!({ "image": image }),
@@ -183,7 +204,7 @@ fn print(server: &McpServer) -> String {
         nexus_model::McpServerAt::Url { url, auth } => json!({ "url": url, "auth": auth }),
     };
     let timeout = u64::try_from(server.timeout.as_millis()).unwrap_or(u64::MAX);
-    sha256_hex(canonical_json(&json!([at, timeout, server.approved.as_deref()])))
+    sha256_hex(canonical_json(&json!([at, timeout])))
 }
 
 fn shown(server: &PluginName, tool: &HubTool) -> CatalogueTool {
