@@ -65,7 +65,7 @@ fn the_inspector_uses_an_application() -> Result<()> {
         let called = inspector.result(&["tools/call", "--tool-name", "weigh", "--tool-arg", "text=21 g"])?;
         assert_eq!(called["structuredContent"], json!({ "grams": 21 }), "{era}: {called}");
         let wrong = inspector.ask(&["tools/call", "--tool-name", "weigh", "--tool-args-json", "{}"])?;
-        assert_eq!((wrong.code, &wrong.told["result"]["isError"]), (Some(5), &json!(true)), "{era}: {wrong:?}");
+        assert_eq!((wrong.code, &wrong.answer["result"]["isError"]), (Some(5), &json!(true)), "{era}: {wrong:?}");
         let prompts = inspector.result(&["prompts/list"])?;
         assert_eq!(names(&prompts["prompts"], "name"), ["convert", "taste", "weigh"], "{era}: {prompts}");
         let prompt = inspector.result(&["prompts/get", "--prompt-name", "weigh", "--prompt-args", "text=21 g"])?;
@@ -81,7 +81,7 @@ fn the_inspector_uses_an_application() -> Result<()> {
     for era in ["legacy", "modern"] {
         let inspector = Inspector { home: folder.path(), era, options: &stranger, server: &[] };
         let refused = inspector.ask(&["tools/list"])?;
-        assert!(refused.code.is_some_and(|code| code != 0) && refused.told["result"].is_null(), "{era}: {refused:?}");
+        assert!(refused.code.is_some_and(|code| code != 0) && refused.answer["result"].is_null(), "{era}: {refused:?}");
     }
     house.stop()
 }
@@ -105,7 +105,7 @@ struct Inspector<'a> {
 #[derive(Debug)]
 struct Told {
     code: Option<i32>,
-    told: Value,
+    answer: Value,
     /// What it complains about.
     #[expect(dead_code, reason = "shown where a test fails")]
     complaint: String,
@@ -130,14 +130,14 @@ impl Inspector<'_> {
         let output = command.output()?;
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         // Where nothing is answered it prints nothing.
-        let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        Ok(Told { code: output.status.code(), told, complaint })
+        let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        Ok(Told { code: output.status.code(), answer, complaint })
     }
 
     /// What a method answers that must come out well.
     fn result(&self, method: &[&str]) -> Result<Value> {
         let mut told = self.ask(method)?;
         ensure!(told.code == Some(0), "{} {method:?}: {told:?}", self.era);
-        Ok(told.told["result"].take())
+        Ok(told.answer["result"].take())
     }
 }

@@ -28,9 +28,9 @@ pub fn peers() -> Result<PathBuf> {
 /// The images with Node.js and with Python, by name, and what package managers in them are told: what they are told here.
 pub struct BaseImages {
     /// With Node.js and npm.
-    pub node: &'static str,
+    pub node: String,
     /// With Python.
-    pub python: &'static str,
+    pub python: String,
     /// Arguments of builds.
     pub build_args: Vec<(String, String)>,
 }
@@ -38,13 +38,14 @@ pub struct BaseImages {
 impl BaseImages {
     /// Makes them in `folder`, which must not be there yet.
     pub fn make(engine: &DockerEngine, folder: &Path) -> Result<Self> {
-        let images = Self { node: "nexus-test-node", python: "nexus-test-python", build_args: told() };
         let (node, python) = (folder.join("node"), folder.join("python"));
         make_node(&node)?;
         make_python(&python)?;
-        engine.build(images.node, &node)?;
-        engine.build(images.python, &python)?;
-        Ok(images)
+        Ok(Self {
+            node: named(engine, "nexus-test-node", &node)?,
+            python: named(engine, "nexus-test-python", &python)?,
+            build_args: told(),
+        })
     }
 
     /// The settings that name them.
@@ -54,7 +55,18 @@ impl BaseImages {
     }
 }
 
+/// Builds an image and names it by what it is, so that what is put into another is another, too.
+fn named(engine: &DockerEngine, name: &str, context: &Path) -> Result<String> {
+    engine.build(name, context)?;
+    let id = engine.docker(["image", "inspect", "--format", "{{.Id}}", name])?;
+    let tag = id.trim().trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    let tagged = format!("{name}:{tag}");
+    engine.docker(["tag", name, &tagged])?;
+    Ok(tagged)
+}
+
 /// What this machine tells its package managers.
+#[expect(clippy::disallowed_methods, reason = "steps in an image are told what they would be told here")]
 fn told() -> Vec<(String, String)> {
     let theirs = |name: &str| {
         name.starts_with("PIP_INDEX")
@@ -126,7 +138,7 @@ fn make_python(context: &Path) -> Result<()> {
 fn copy_all(from: &Path, to: &Path, left_out: &[&str]) -> Result<()> {
     create_dir_all(to.parent().context("a folder is in no folder")?)?;
     let mut tar = Command::new("sh");
-    let excluded: String = left_out.iter().map(|name| format!("--exclude='{name}' ")).collect();
+    let excluded = left_out.iter().map(|name| format!("--exclude='{name}'")).collect::<Vec<_>>().join(" ");
     let script = format!("mkdir -p \"$1\" && tar -C \"$0\" {excluded} -cf - . | tar -C \"$1\" -xf -");
     said(tar.args(["-c", &script]).arg(from).arg(to)).map(drop)
 }

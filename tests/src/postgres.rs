@@ -1,4 +1,4 @@
-//! A PostgreSQL for a test.
+//! A `PostgreSQL` for a test.
 
 use std::{
     env,
@@ -40,10 +40,10 @@ impl PostgresServer {
         for path in [folder, &password] {
             give_away(path)?;
         }
-        let mut make = humble(&programs.join("initdb"));
-        make.args(["--username=nexus", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
-        make.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data);
-        let made = make.output().context("initdb cannot be started")?;
+        let mut initdb = humble(&programs.join("initdb"));
+        initdb.args(["--username=nexus", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data);
+        let made = initdb.output().context("initdb cannot be started")?;
         ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         // Any address may ask, with the password.
         let mut rules = read_to_string(data.join("pg_hba.conf"))?;

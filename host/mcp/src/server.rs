@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// For how long, in milliseconds, and for whom an answer is good: it is the caller's own, and may be another at once.
-const OF_THIS_MOMENT: (Option<u64>, Option<CacheScope>) = (Some(0), Some(CacheScope::Private));
+pub(crate) const OF_THIS_MOMENT: (Option<u64>, Option<CacheScope>) = (Some(0), Some(CacheScope::Private));
 
 type Context = RequestContext<RoleServer>;
 

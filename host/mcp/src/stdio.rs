@@ -12,12 +12,14 @@ use rmcp::{
         CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, CompleteRequestParams,
         CompleteResult, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
         InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-        PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerConfig,
+        PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ResultType, ServerConfig,
     },
     service::{NotificationContext, Peer, RequestContext},
     transport::{StreamableHttpClientTransport, stdio, streamable_http_client::StreamableHttpClientTransportConfig},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::server::OF_THIS_MOMENT;
 
 /// Why a catalogue could not be shown to its end.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,16 @@ struct Bridge {
 
 type Context = RequestContext<RoleServer>;
 
+/// Adds to a list what the session with the server does without and newer clients ask for. rmcp takes it away for older ones.
+macro_rules! whole {
+    ($answered:expr) => {{
+        let mut result = $answered.await.map_err(handed_on)?;
+        result.result_type = Some(ResultType::COMPLETE);
+        (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
+        Ok(result)
+    }};
+}
+
 impl ServerHandler for Bridge {
     fn get_info(&self) -> ServerConfig {
         self.info.clone()
@@ -127,14 +139,18 @@ impl ServerHandler for Bridge {
     }
 
     async fn list_tools(&self, page: Option<PaginatedRequestParams>, _: Context) -> Result<ListToolsResult, ErrorData> {
-        self.server.list_tools(page).await.map_err(handed_on)
+        whole!(self.server.list_tools(page))
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: Context) -> Result<CallToolResponse, ErrorData> {
-        tokio::select! {
-            result = self.server.call_tool_once(request) => result.map_err(handed_on),
-            () = context.ct.cancelled() => Err(ErrorData::invalid_request("the request was cancelled", None)),
+        let mut response = tokio::select! {
+            result = self.server.call_tool_once(request) => result.map_err(handed_on)?,
+            () = context.ct.cancelled() => return Err(ErrorData::invalid_request("the request was cancelled", None)),
+        };
+        if let CallToolResponse::Complete(result) = &mut response {
+            result.result_type = Some(ResultType::COMPLETE);
         }
+        Ok(response)
     }
 
     async fn list_prompts(
@@ -142,15 +158,21 @@ impl ServerHandler for Bridge {
         page: Option<PaginatedRequestParams>,
         _: Context,
     ) -> Result<ListPromptsResult, ErrorData> {
-        self.server.list_prompts(page).await.map_err(handed_on)
+        whole!(self.server.list_prompts(page))
     }
 
     async fn get_prompt(&self, request: GetPromptRequestParams, _: Context) -> Result<GetPromptResponse, ErrorData> {
-        self.server.get_prompt_once(request).await.map_err(handed_on)
+        let mut response = self.server.get_prompt_once(request).await.map_err(handed_on)?;
+        if let GetPromptResponse::Complete(result) = &mut response {
+            result.result_type = Some(ResultType::COMPLETE);
+        }
+        Ok(response)
     }
 
     async fn complete(&self, request: CompleteRequestParams, _: Context) -> Result<CompleteResult, ErrorData> {
-        self.server.complete(request).await.map_err(handed_on)
+        let mut result = self.server.complete(request).await.map_err(handed_on)?;
+        result.result_type = Some(ResultType::COMPLETE);
+        Ok(result)
     }
 
     async fn list_resources(
@@ -158,7 +180,7 @@ impl ServerHandler for Bridge {
         page: Option<PaginatedRequestParams>,
         _: Context,
     ) -> Result<ListResourcesResult, ErrorData> {
-        self.server.list_resources(page).await.map_err(handed_on)
+        whole!(self.server.list_resources(page))
     }
 
     async fn list_resource_templates(
@@ -166,7 +188,7 @@ impl ServerHandler for Bridge {
         page: Option<PaginatedRequestParams>,
         _: Context,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        self.server.list_resource_templates(page).await.map_err(handed_on)
+        whole!(self.server.list_resource_templates(page))
     }
 
     async fn read_resource(
@@ -174,7 +196,12 @@ impl ServerHandler for Bridge {
         request: ReadResourceRequestParams,
         _: Context,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        self.server.read_resource_once(request).await.map_err(handed_on)
+        let mut response = self.server.read_resource_once(request).await.map_err(handed_on)?;
+        if let ReadResourceResponse::Complete(result) = &mut response {
+            result.result_type = Some(ResultType::COMPLETE);
+            (result.ttl_ms, result.cache_scope) = OF_THIS_MOMENT;
+        }
+        Ok(response)
     }
 }
 
