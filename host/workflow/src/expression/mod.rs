@@ -1,0 +1,313 @@
+//! Expressions in jq: read once with the document, evaluated through a port.
+
+mod evaluate;
+mod recursion;
+mod template;
+mod value;
+
+use std::fmt;
+
+use jaq_core::{
+    Compiler, Ctx, Filter, Vars,
+    compile::Undefined,
+    data::JustLut,
+    load::{self, Arena, File, Loader},
+    unwrap_valr,
+};
+use jaq_json::Val;
+use serde_json::Value;
+
+pub use evaluate::{DirectEvaluator, Evaluate, Evaluation};
+pub use template::Template;
+
+use crate::fault::cut;
+
+const LONGEST: usize = 16 << 10;
+/// Brackets inside each other.
+const NESTING: usize = 32;
+/// Words and operators for which the parser goes one deeper.
+const CHAINED: usize = 400;
+
+/// Filters of jq that say something else each time, or reach out of the expression, and why they are refused.
+const REFUSED: [(&str, &str); 13] = [
+    ("env", "the environment is not shown to workflows"),
+    ("now", "it is another each time, and an execution must be repeatable: use `$workflow.startedAt` or `$task.startedAt`"),
+    ("localtime", "it depends on where it runs: use `gmtime`"),
+    ("strflocaltime", "it depends on where it runs: use `strftime`"),
+    ("input", "there is one input only, which is `.`"),
+    ("inputs", "there is one input only, which is `.`"),
+    ("debug", "an expression cannot write messages"),
+    ("stderr", "an expression cannot write messages"),
+    ("debug_empty", "an expression cannot write messages"),
+    ("stderr_empty", "an expression cannot write messages"),
+    ("halt", "an expression cannot end the program: use the task `raise`"),
+    ("halt_error", "an expression cannot end the program: use the task `raise`"),
+    ("input_line_number", "there is one input only, which is `.`"),
+];
+
+/// An expression that was read: it parses, and uses only what is there.
+///
+/// jq as jaq has it, without what is not repeatable (`now`, `env`, `input`, `localtime`, `debug`, `halt` and their like),
+/// without modules, and without functions that call themselves (`recurse`, `until`, `while`, `repeat` and `reduce` are there).
+pub struct Expression {
+    text: String,
+    variables: Vec<String>,
+    filter: Filter<JustLut<Val>>,
+}
+
+/// Why a text is not an expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExpressionProblem {
+    /// What is wrong.
+    pub message: String,
+    /// The name that is not known, if that is it.
+    pub unknown: Option<String>,
+}
+
+impl ExpressionProblem {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), unknown: None }
+    }
+}
+
+impl Expression {
+    /// Reads an expression that may use the variables named (without `$`).
+    pub fn read<'a>(text: &str, variables: impl IntoIterator<Item = &'a str>) -> Result<Self, ExpressionProblem> {
+        bounded(text)?;
+        let mut used: Vec<String> = variables.into_iter().filter(|name| mentions(text, name)).map(String::from).collect();
+        used.sort_unstable();
+        used.dedup();
+        let filter = compile(text, &used)?;
+        Ok(Self { text: text.to_owned(), variables: used, filter })
+    }
+
+    /// As it is written, without `${ }`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The variables that it may use, without `$`: their values are what an evaluation needs.
+    pub fn variables(&self) -> &[String] {
+        &self.variables
+    }
+
+    /// Evaluates it here and now. `value` gives the values of [`Self::variables`], in that order. Its one output, `null`
+    /// if there is none; of at most `bytes` bytes of JSON. How long it takes and what memory is used on the way is not
+    /// bounded here: jq can loop. Whoever evaluates what a stranger wrote does so in a process that can be killed.
+    ///
+    /// # Errors
+    /// If it fails, has several outputs, or one that is larger, deeper or no JSON.
+    pub fn evaluate_here(&self, input: &Value, values: &[Value], bytes: usize) -> Result<Value, String> {
+        let variables = values.iter().map(value::to_jq).collect::<Result<Vec<_>, _>>()?;
+        let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, Vars::new(variables));
+        let mut outputs = self.filter.id.run((context, value::to_jq(input)?)).map(unwrap_valr);
+        let output = match outputs.next() {
+            None => return Ok(Value::Null),
+            Some(output) => output.map_err(|error| cut(&error.to_string(), 300))?,
+        };
+        match outputs.next() {
+            None => value::from_jq(&output, bytes),
+            Some(_) => Err("it has several outputs: collect them with [ ]".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.text).finish()
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.variables == other.variables
+    }
+}
+
+/// The text inside `${ … }`, if it is an expression in strict mode.
+pub(crate) fn enclosed(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("${")?.strip_suffix('}')
+}
+
+/// Whether the text may use the variable: says yes rather too often.
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
+    text.match_indices('$').any(|(at, _)| {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+    })
+}
+
+/// The parser and the compiler recurse: what would take them deep is refused before.
+fn bounded(text: &str) -> Result<(), ExpressionProblem> {
+    if text.len() > LONGEST {
+        return Err(ExpressionProblem::new(format!("an expression has at most {LONGEST} bytes")));
+    }
+    let (mut depth, mut deepest, mut chained) = (0_usize, 0, 0);
+    for c in text.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '|' | ',' | '-' | '+' | '/' | '*' | '%' | '=' | '<' | '>' | '?' | '!' | ':' | ';' => chained += 1,
+            _ => (),
+        }
+        deepest = deepest.max(depth);
+    }
+    let words = ["if", "elif", "try", "def", "reduce", "foreach", "label", "and", "or"];
+    chained += text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| words.contains(word)).count();
+    if deepest > NESTING || chained > CHAINED {
+        let most = format!("brackets at most {NESTING} deep and at most {CHAINED} operators");
+        return Err(ExpressionProblem::new(format!("the expression is too complicated: it may have {most}")));
+    }
+    Ok(())
+}
+
+fn compile(text: &str, variables: &[String]) -> Result<Filter<JustLut<Val>>, ExpressionProblem> {
+    let allowed = |name: &str| !REFUSED.iter().any(|(refused, _)| *refused == name);
+    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(|def| allowed(def.name));
+    let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs()).filter(|(name, ..)| allowed(name));
+    if let Some(term) = load::parse(text, |parser| parser.term())
+        && let Some(name) = recursion::calls_itself(&term)
+    {
+        let message = format!("the function `{name}` calls itself: use `recurse`, `until`, `while` or `reduce`");
+        return Err(ExpressionProblem::new(message));
+    }
+    let arena = Arena::default();
+    let modules = Loader::new(definitions).load(&arena, File { code: text, path: () }).map_err(|errors| {
+        let error = errors.into_iter().map(|(_, error)| error).next();
+        ExpressionProblem::new(error.map_or_else(|| "it does not parse".to_owned(), |error| unreadable(text, error)))
+    })?;
+    let globals: Vec<String> = variables.iter().map(|name| format!("${name}")).collect();
+    Compiler::default()
+        .with_funs(functions)
+        .with_global_vars(globals.iter().map(String::as_str))
+        .compile(modules)
+        .map_err(|errors| errors.into_iter().flat_map(|(_, errors)| errors).next().map_or_else(
+            || ExpressionProblem::new("it does not compile"),
+            |(name, undefined)| unknown(name, &undefined),
+        ))
+}
+
+fn unreadable(text: &str, error: load::Error<&str>) -> String {
+    let (expected, found) = match error {
+        load::Error::Io(_) => return "modules cannot be imported".to_owned(),
+        load::Error::Lex(errors) => match errors.into_iter().next() {
+            Some((expected, found)) => (expected.as_str().to_owned(), found),
+            None => return "it does not parse".to_owned(),
+        },
+        load::Error::Parse(errors) => match errors.into_iter().next() {
+            Some((expected, found)) => (expected.as_str().to_owned(), found),
+            None => return "it does not parse".to_owned(),
+        },
+    };
+    if found.is_empty() {
+        return format!("the expression ends where {expected} is expected");
+    }
+    let at = text.len().saturating_sub(found.len()).min(load::span(text, found).start);
+    format!("{expected} is expected instead of `{}` at byte {at} of the expression", cut(found, 40))
+}
+
+fn unknown(name: &str, undefined: &Undefined) -> ExpressionProblem {
+    let bare = name.trim_start_matches('$').to_owned();
+    let message = match (undefined, REFUSED.iter().find(|(refused, _)| *refused == name)) {
+        (Undefined::Filter(_), Some((_, why))) => format!("`{}` is refused: {why}", cut(name, 60)),
+        (Undefined::Var, _) if name == "$ENV" => "`$ENV` is refused: the environment is not shown to workflows".to_owned(),
+        (Undefined::Var, _) if name == "$__prog_args" => "`$__prog_args` is refused: there are no arguments".to_owned(),
+        (Undefined::Var, _) if name == "$secrets" => {
+            "`$secrets` is refused: a secret is only ever a reference, `${ $secrets.name }` and nothing else, in \
+             `authentication` or as the value of a header"
+                .to_owned()
+        }
+        (Undefined::Var, _) if name == "$authorization" => {
+            "`$authorization` is refused: workflows are not shown what they are authorised with".to_owned()
+        }
+        (Undefined::Filter(arity), None) => {
+            let arity = format!("{arity:?}");
+            format!("there is no function `{}` with {arity} arguments", cut(name, 60))
+        }
+        (undefined, _) => format!("there is no {} `{}` here", undefined.as_str(), cut(name, 60)),
+    };
+    ExpressionProblem { message, unknown: Some(bare) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Expression, enclosed, mentions};
+
+    fn evaluate(text: &str, input: &Value) -> Result<Value, String> {
+        Expression::read(text, []).map_err(|problem| problem.message)?.evaluate_here(input, &[], 1 << 16)
+    }
+
+    #[test]
+    fn expressions_are_jq() {
+        assert_eq!(evaluate(".colors + [\"red\"]", &json!({})), Ok(json!(["red"])));
+        assert_eq!(evaluate(".[0].id | . / 2", &json!([{"id": 4}])), Ok(json!(2)));
+        assert_eq!(evaluate("empty", &Value::Null), Ok(Value::Null));
+        assert_eq!(evaluate("[limit(3; repeat(1))] | add", &Value::Null), Ok(json!(3)));
+        assert!(evaluate(".[]", &json!([1, 2])).unwrap_err().contains("several"));
+        assert!(evaluate(".a", &json!([1])).is_err());
+    }
+
+    #[test]
+    fn variables_are_those_that_are_given() {
+        let expression = Expression::read("$b + $a", ["a", "b", "c"]).unwrap();
+        assert_eq!(expression.variables(), ["a", "b"]);
+        assert_eq!(expression.evaluate_here(&Value::Null, &[json!(1), json!(2)], 100), Ok(json!(3)));
+        assert_eq!(Expression::read("$inputt", ["input"]).unwrap_err().unknown.as_deref(), Some("inputt"));
+        assert!(mentions("$item.a", "item") && !mentions("$items", "item") && !mentions("item", "item"));
+    }
+
+    #[test]
+    fn what_cannot_be_repeated_is_refused_by_name() {
+        for text in [
+            "now", "env", "$ENV", "input", "inputs", "[inputs]", "debug", "debug(1)", "stderr", "halt", "halt_error",
+            "localtime", "strflocaltime(\"%Y\")", "$__prog_args", "$secrets.a", "$authorization", "input_line_number",
+            "import \"a\" as a; .", "include \"a\"; .",
+        ] {
+            let problem = Expression::read(text, ["input"]).expect_err(text).message;
+            assert!(problem.contains("refused") || problem.contains("module"), "{text}: {problem}");
+        }
+    }
+
+    #[test]
+    fn functions_that_call_themselves_are_refused() {
+        assert!(evaluate("def f: 1 + f; f", &Value::Null).unwrap_err().contains("calls itself"));
+        assert!(evaluate("[1] | map(def g($n): [g(1)]; g(2))", &Value::Null).unwrap_err().contains("calls itself"));
+        assert_eq!(evaluate("def f($n): $n + 1; f(f(1))", &Value::Null), Ok(json!(3)));
+    }
+
+    #[test]
+    fn results_are_bounded() {
+        let expression = Expression::read("[range(1000)]", []).unwrap();
+        assert!(expression.evaluate_here(&Value::Null, &[], 100).unwrap_err().contains("100 bytes"));
+        let deep = evaluate("reduce range(500) as $i (null; [.])", &Value::Null);
+        assert!(deep.unwrap_err().contains("deep"));
+    }
+
+    #[test]
+    fn what_would_take_the_parser_deep_is_refused() {
+        for (unit, end) in [("(", ""), ("[", ""), ("-", "1"), ("try ", "."), (".|", "."), ("if ", ""), (".a//", "."), ("1+", "1")] {
+            let problem = Expression::read(&(unit.repeat(2_000) + end), []).unwrap_err();
+            assert!(problem.message.contains("complicated"), "{unit}: {problem}");
+        }
+        for (unit, end) in [("-", "1"), (".|", "."), (".a//", "."), ("1+", "1"), (".a,", "."), ("not|", "."), ("1 as $x|", ".")] {
+            let _ = evaluate(&(unit.repeat(200) + end), &Value::Null);
+        }
+    }
+
+    #[test]
+    fn problems_say_where() {
+        assert!(Expression::read(".a + ", []).unwrap_err().message.contains("ends where"));
+        assert!(Expression::read(".a ] b", []).unwrap_err().message.contains("byte 3"));
+        assert!(Expression::read("fooo(1)", []).unwrap_err().message.contains("no function `fooo`"));
+    }
+
+    #[test]
+    fn strict_expressions_are_enclosed() {
+        assert_eq!(enclosed(" ${ .a } "), Some(" .a "));
+        assert_eq!(enclosed("${.a} b"), None);
+        assert_eq!(enclosed(".a"), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! Ports that stand in for the world, and keep a journal.
+
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures::executor::block_on;
+use nexus_workflow::{
+    Decision, DirectEvaluator, Effect, Effects, Failure, Finished, Grants, Moment, Outcome, Progress, ProgressPhase,
+    Start, StepId, Workflow, run,
+};
+use serde_json::Value;
+
+pub use world::answer;
+
+/// When executions of tests begin.
+pub const BEGIN: Moment = Moment(1_700_000_000_000);
+
+/// What was written down of an execution.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Journal {
+    /// Outcomes, in the order in which they came.
+    pub outcomes: Vec<(StepId, Outcome)>,
+    /// Decisions of forks.
+    pub decisions: BTreeMap<StepId, Decision>,
+}
+
+/// A world that answers at once, and remembers what it was asked.
+pub struct World {
+    /// What is written down.
+    pub journal: Mutex<Journal>,
+    /// What was begun, which is what the journal did not have.
+    pub begun: Mutex<Vec<(StepId, Effect)>>,
+    /// What was told of steps.
+    pub steps: Mutex<Vec<(StepId, Progress)>>,
+    /// Events that are there to be listened to.
+    events: Vec<Value>,
+    /// How long each effect takes, in milliseconds.
+    pace: i64,
+    /// Effects after which nothing is answered any more, as after a crash.
+    breaks_after: Option<usize>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            journal: Mutex::default(),
+            begun: Mutex::default(),
+            steps: Mutex::default(),
+            events: Vec::new(),
+            pace: 1,
+            breaks_after: None,
+        }
+    }
+
+    pub fn with_events(mut self, events: Vec<Value>) -> Self {
+        self.events = events;
+        self
+    }
+
+    pub fn with_pace(mut self, milliseconds: i64) -> Self {
+        self.pace = milliseconds;
+        self
+    }
+
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Mutex::new(journal);
+        self
+    }
+
+    pub fn breaking_after(mut self, effects: usize) -> Self {
+        self.breaks_after = Some(effects);
+        self
+    }
+
+    pub fn begun(&self) -> Vec<(StepId, Effect)> {
+        held(&self.begun).clone()
+    }
+
+    pub fn journal(&self) -> Journal {
+        held(&self.journal).clone()
+    }
+
+    /// The names of the tasks that ended in some way, in order.
+    pub fn tasks(&self, phase: ProgressPhase) -> Vec<String> {
+        held(&self.steps).iter().filter(|(_, step)| step.phase == phase).map(|(_, step)| step.task.clone()).collect()
+    }
+
+    fn now(&self) -> Moment {
+        let last = held(&self.journal).outcomes.iter().map(|(_, outcome)| outcome.at).max();
+        last.unwrap_or(BEGIN)
+    }
+
+    fn perform_now(&self, at: &StepId, effect: Effect, deadline: Option<Moment>) -> Option<Outcome> {
+        let recorded = held(&self.journal).outcomes.iter().find(|(id, _)| id == at).map(|(_, outcome)| outcome.clone());
+        if recorded.is_some() {
+            return recorded;
+        }
+        if self.breaks_after.is_some_and(|most| held(&self.begun).len() >= most) {
+            return None;
+        }
+        let now = self.now();
+        let ends = match &effect {
+            Effect::Wait(until) => *until,
+            _ => Moment(now.0 + self.pace),
+        };
+        let outcome = match deadline {
+            Some(deadline) if deadline < ends => Outcome { at: deadline, result: Err(Failure::Deadline) },
+            _ => {
+                let result = self.happen(at, &effect)?;
+                Outcome { at: ends, result }
+            }
+        };
+        if deadline.is_none_or(|deadline| deadline >= now) {
+            held(&self.begun).push((at.clone(), effect));
+        }
+        held(&self.journal).outcomes.push((at.clone(), outcome.clone()));
+        Some(outcome)
+    }
+
+    /// `None`: it never ends.
+    fn happen(&self, at: &StepId, effect: &Effect) -> Option<Result<Value, Failure>> {
+        match effect {
+            Effect::Call(call) => Some(answer(call)),
+            Effect::Wait(_) => Some(Ok(Value::Null)),
+            Effect::Emit(event) => Some(Ok(event.clone())),
+            Effect::Workflow(reference) => Some(Ok(serde_json::json!({"ran": reference.name, "with": reference.input}))),
+            Effect::Listen(_) => {
+                let number: usize = at.as_str().rsplit('/').next()?.parse().ok()?;
+                self.events.get(number).cloned().map(Ok)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Effects for World {
+    async fn perform(&self, at: &StepId, effect: Effect, deadline: Option<Moment>) -> Outcome {
+        match self.perform_now(at, effect, deadline) {
+            Some(outcome) => outcome,
+            None => match deadline {
+                Some(deadline) if self.breaks_after.is_none() => {
+                    let outcome = Outcome { at: deadline, result: Err(Failure::Deadline) };
+                    held(&self.journal).outcomes.push((at.clone(), outcome.clone()));
+                    outcome
+                }
+                _ => futures::future::pending().await,
+            },
+        }
+    }
+
+    async fn recall(&self, at: &StepId) -> Option<Decision> {
+        held(&self.journal).decisions.get(at).copied()
+    }
+
+    async fn decide(&self, at: &StepId, decision: Decision) -> Decision {
+        *held(&self.journal).decisions.entry(at.clone()).or_insert(decision)
+    }
+
+    fn step(&self, at: &StepId, progress: Progress) {
+        held(&self.steps).push((at.clone(), progress));
+    }
+}
+
+pub fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// YAML as JSON.
+pub fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// A workflow of some tasks, in YAML; further fields of the document may follow them.
+pub fn document(tasks: &str) -> Value {
+    let mut document = yaml(tasks);
+    document["document"] = serde_json::json!({"dsl": "1.0.3", "namespace": "test", "name": "test", "version": "1.0.0"});
+    document
+}
+
+pub fn read(document: &Value) -> Workflow {
+    Workflow::read(document, Grants { container: true, script: true, shell: true }).unwrap_or_else(|faults| {
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        panic!("{}", said.join("\n"))
+    })
+}
+
+/// Runs a workflow to its end in a world. `None` if the world stops answering.
+pub fn run_in(world: &World, workflow: &Workflow, input: Value) -> Option<Finished> {
+    let start = Start::new("execution-1", BEGIN, input);
+    let evaluator = DirectEvaluator::default();
+    let execution = run(workflow, &start, world, &evaluator);
+    block_on(async {
+        futures::pin_mut!(execution);
+        match futures::poll!(execution.as_mut()) {
+            std::task::Poll::Ready(finished) => Some(finished),
+            std::task::Poll::Pending => None,
+        }
+    })
+}
+
+/// The output of some tasks in a world that answers.
+pub fn output(tasks: &str, input: Value) -> Value {
+    finish(tasks, input).result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The end of some tasks in a world that answers.
+pub fn finish(tasks: &str, input: Value) -> Finished {
+    run_in(&World::new(), &read(&document(tasks)), input).expect("the world answers at once")
+}
