@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn an_error_is_problem_details() {
-        let error = WorkflowError::new(ErrorType::Communication, "no answer").with_status(503).at("/do/0/a").at("/other");
+        let error =
+            WorkflowError::new(ErrorType::Communication, "no answer").with_status(503).at("/do/0/a").at("/other");
         assert_eq!(
             error.to_value(),
             json!({

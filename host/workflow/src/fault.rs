@@ -99,7 +99,11 @@ pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         Some((only, [])) => only.clone(),
         Some((last, first)) if names.len() <= MOST => format!("{} or {last}", first.join(", ")),
         Some((_, first)) => {
-            format!("{} or {} more", first.iter().take(MOST).cloned().collect::<Vec<_>>().join(", "), names.len() - MOST)
+            format!(
+                "{} or {} more",
+                first.iter().take(MOST).cloned().collect::<Vec<_>>().join(", "),
+                names.len() - MOST
+            )
         }
     }
 }

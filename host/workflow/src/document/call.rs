@@ -156,7 +156,10 @@ pub(super) fn read(reader: &mut Reader, task: &Node<'_>, components: &Components
                 return Some(CallKind::Nexus(*function, reader.template(&with, Position::Within)));
             }
             if name.contains("://") || name.contains('@') {
-                reader.unsupported(&call, "functions of a catalogue or at a URL are not there: write them in `use.functions`");
+                reader.unsupported(
+                    &call,
+                    "functions of a catalogue or at a URL are not there: write them in `use.functions`",
+                );
                 return None;
             }
             let functions = reader.names.get("functions").cloned().unwrap_or_default();

@@ -151,8 +151,7 @@ pub(super) fn retry(reader: &mut Reader, node: &Node<'_>) -> Option<Retry> {
 
 fn backoff(reader: &mut Reader, node: &Node<'_>) -> Backoff {
     reader.object(node, &places::BACKOFF);
-    let kinds =
-        [("constant", Backoff::Constant), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential)];
+    let kinds = [("constant", Backoff::Constant), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential)];
     let mut said = kinds.into_iter().filter_map(|(name, kind)| node.get(name).map(|node| (kind, node)));
     match (said.next(), said.next()) {
         (Some((kind, node)), None) => {
@@ -160,7 +159,12 @@ fn backoff(reader: &mut Reader, node: &Node<'_>) -> Backoff {
             kind
         }
         _ => {
-            reader.wrong(node, FaultKind::BadValue, "there is one way to back off", "`constant`, `linear` or `exponential`");
+            reader.wrong(
+                node,
+                FaultKind::BadValue,
+                "there is one way to back off",
+                "`constant`, `linear` or `exponential`",
+            );
             Backoff::default()
         }
     }

@@ -41,8 +41,7 @@ pub struct ErrorTemplate {
 }
 
 /// Names that a function cannot have, since calls of these are something else.
-const CALLS: [&str; 10] =
-    ["http", "openapi", "asyncapi", "grpc", "a2a", "mcp", "prompt", "agent", "tool", "operation"];
+const CALLS: [&str; 10] = ["http", "openapi", "asyncapi", "grpc", "a2a", "mcp", "prompt", "agent", "tool", "operation"];
 
 pub(super) fn read(reader: &mut Reader, node: Option<Node<'_>>) -> Components {
     let mut components = Components::default();

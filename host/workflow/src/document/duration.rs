@@ -6,7 +6,10 @@ use super::{
     places,
     reader::{Node, Position, Reader},
 };
-use crate::{expression::{Expression, enclosed}, fault::FaultKind};
+use crate::{
+    expression::{Expression, enclosed},
+    fault::FaultKind,
+};
 
 /// How long.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +96,11 @@ fn iso8601(text: &str) -> Result<u64, String> {
             };
             let count: f64 = count.parse().map_err(|_| wrong())?;
             let milliseconds = (count * millis).round();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and not negative; too much saturates")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is whole and not negative; too much saturates"
+            )]
             let milliseconds = milliseconds as u64;
             sum = sum.saturating_add(milliseconds);
             units = units.get(place + 1..).unwrap_or_default();
@@ -115,13 +122,19 @@ mod tests {
     fn durations_are_fields_or_iso_8601() {
         let fields = json!({"days": 1, "hours": 2, "minutes": 3, "seconds": 4, "milliseconds": 5});
         assert_eq!(from_value(&fields), Ok(Duration::from_millis(93_784_005)));
-        for (text, seconds) in [("PT30S", 30), ("P1DT2H3M4S", 93_784), ("P2W", 1_209_600), ("PT0.5H", 1800), ("PT5M", 300)] {
+        for (text, seconds) in
+            [("PT30S", 30), ("P1DT2H3M4S", 93_784), ("P2W", 1_209_600), ("PT0.5H", 1800), ("PT5M", 300)]
+        {
             assert_eq!(from_value(&json!(text)), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for wrong in ["", "P", "PT", "30s", "P1H", "PT1D", "P1Y", "P1M", "PT1S1M", "P-1D", "PT.S", "P99999999999D", "é", "Pé"] {
+        for wrong in
+            ["", "P", "PT", "30s", "P1H", "PT1D", "P1Y", "P1M", "PT1S1M", "P-1D", "PT.S", "P99999999999D", "é", "Pé"]
+        {
             assert!(from_value(&json!(wrong)).is_err(), "{wrong}");
         }
-        for wrong in [json!({}), json!({"seconds": -1}), json!({"seconds": 1.5}), json!({"weeks": 1}), json!(30), json!(null)] {
+        for wrong in
+            [json!({}), json!({"seconds": -1}), json!({"seconds": 1.5}), json!({"weeks": 1}), json!(30), json!(null)]
+        {
             assert!(from_value(&wrong).is_err(), "{wrong}");
         }
     }

@@ -67,7 +67,12 @@ fn url(reader: &mut Reader, node: &Node<'_>) -> Option<Url> {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
     }) {
-        reader.wrong(node, FaultKind::BadValue, "this is no absolute URI", "a URI such as `https://example.com/{id}`, or `${ … }`");
+        reader.wrong(
+            node,
+            FaultKind::BadValue,
+            "this is no absolute URI",
+            "a URI such as `https://example.com/{id}`, or `${ … }`",
+        );
         return None;
     }
     match parts(text) {

@@ -130,7 +130,8 @@ pub(super) fn emitted(reader: &mut Reader, node: &Node<'_>) -> Option<Template> 
 
 /// Checks the name of an attribute; whether it is one that is a text.
 fn attribute(reader: &mut Reader, name: &str, node: &Node<'_>) -> bool {
-    let well = !name.is_empty() && name.len() <= 60 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let well =
+        !name.is_empty() && name.len() <= 60 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     if !well || name == "specversion" || name == "data_base64" {
         let fault = Fault::new(FaultKind::BadValue, &node.at, format!("`{}` cannot be given", cut(name, 60)));
         let known = places::EVENT.fields.iter().copied();
@@ -139,7 +140,12 @@ fn attribute(reader: &mut Reader, name: &str, node: &Node<'_>) -> bool {
     ATTRIBUTES.contains(&name)
 }
 
-pub(super) fn listen(reader: &mut Reader, task: &Node<'_>, node: &Node<'_>, components: &Components) -> Option<TaskKind> {
+pub(super) fn listen(
+    reader: &mut Reader,
+    task: &Node<'_>,
+    node: &Node<'_>,
+    components: &Components,
+) -> Option<TaskKind> {
     reader.object(node, &places::LISTEN);
     let read = node.get("read").and_then(|node| reader.one_of(&node, &["data", "envelope", "raw"]));
     let read = match read {
@@ -175,7 +181,12 @@ pub(super) fn strategy(reader: &mut Reader, node: &Node<'_>, position: Position,
         return None;
     };
     if let Some(extra) = node.get("until").filter(|_| *kind != "any" || until) {
-        reader.wrong(&extra, FaultKind::BadValue, "`until` has no meaning here", "`until` beside `any`, and not inside of an `until`");
+        reader.wrong(
+            &extra,
+            FaultKind::BadValue,
+            "`until` has no meaning here",
+            "`until` beside `any`, and not inside of an `until`",
+        );
     }
     if *kind == "one" {
         return filter(reader, filters, position).map(Strategy::One);

@@ -54,7 +54,12 @@ pub(super) fn document(reader: &mut Reader, node: &Node<'_>) -> Option<DocumentI
     let dsl = node.get("dsl").and_then(|node| {
         let dsl = reader.text(&node)?;
         if !(semantic(dsl) && dsl.starts_with("1.0.")) {
-            reader.wrong(&node, FaultKind::Unsupported, format!("the version `{}` is not read", cut(dsl, 60)), "`1.0.x`");
+            reader.wrong(
+                &node,
+                FaultKind::Unsupported,
+                format!("the version `{}` is not read", cut(dsl, 60)),
+                "`1.0.x`",
+            );
         }
         Some(dsl.to_owned())
     });

@@ -50,7 +50,12 @@ fn fork(reader: &mut Reader, node: &Node<'_>, components: &Components) -> Option
     let branches = node.get("branches")?;
     let tasks = list::read(reader, &branches, components, Targets::None);
     if branches.value.as_array().is_some_and(|all| !(1..=BRANCHES).contains(&all.len())) {
-        reader.wrong(&branches, FaultKind::OutOfRange, "this is not a number of branches", format!("1 to {BRANCHES} branches"));
+        reader.wrong(
+            &branches,
+            FaultKind::OutOfRange,
+            "this is not a number of branches",
+            format!("1 to {BRANCHES} branches"),
+        );
     }
     Some(TaskKind::Fork { branches: tasks, compete })
 }

@@ -50,7 +50,9 @@ impl Siblings {
             }
             (Some(_), Some(_)) => {
                 let message = format!("several tasks beside this one are called `{name}`");
-                reader.fault(Fault::new(FaultKind::UnknownName, &node.at, message).expected("names of which each is one task"));
+                reader.fault(
+                    Fault::new(FaultKind::UnknownName, &node.at, message).expected("names of which each is one task"),
+                );
                 None
             }
         }
@@ -73,7 +75,8 @@ pub(super) fn read(reader: &mut Reader, node: &Node<'_>, components: &Components
         Targets::None => Vec::new(),
     };
     let siblings = Siblings { names };
-    let tasks = named.into_iter().flatten().filter_map(|(name, node)| task::read(reader, name, &node, components, &siblings));
+    let tasks =
+        named.into_iter().flatten().filter_map(|(name, node)| task::read(reader, name, &node, components, &siblings));
     let tasks = tasks.collect();
     reader.depth -= 1;
     TaskList { tasks }

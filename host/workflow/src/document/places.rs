@@ -28,10 +28,8 @@ pub struct SurfaceField {
 pub fn surface() -> Vec<SurfaceField> {
     let read = |place: &'static Place| {
         let kept = place.fields.iter().map(|field| SurfaceField { place: place.name, field, refused: None });
-        let refused = place
-            .refused
-            .iter()
-            .map(|(field, why)| SurfaceField { place: place.name, field, refused: Some(why) });
+        let refused =
+            place.refused.iter().map(|(field, why)| SurfaceField { place: place.name, field, refused: Some(why) });
         kept.chain(refused).collect::<Vec<_>>()
     };
     let calls = REFUSED_CALLS.iter().map(|(call, why)| SurfaceField { place: "call", field: call, refused: Some(why) });

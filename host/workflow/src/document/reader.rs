@@ -27,9 +27,11 @@ impl<'a> Node<'a> {
     /// The fields of an object, or none.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> + use<'a> {
         let at = self.at.clone();
-        self.value.as_object().into_iter().flatten().map(move |(name, value)| {
-            (name.as_str(), Node { value, at: format!("{at}/{}", escape(name)) })
-        })
+        self.value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(move |(name, value)| (name.as_str(), Node { value, at: format!("{at}/{}", escape(name)) }))
     }
 
     /// The items of a list, or none.
@@ -89,7 +91,13 @@ impl Reader {
         }
     }
 
-    pub(crate) fn wrong(&mut self, node: &Node<'_>, kind: FaultKind, message: impl Into<String>, expected: impl Into<String>) {
+    pub(crate) fn wrong(
+        &mut self,
+        node: &Node<'_>,
+        kind: FaultKind,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
         self.fault(Fault::new(kind, &node.at, message).expected(expected));
     }
 
@@ -198,7 +206,9 @@ impl Reader {
         if !there {
             let message = format!("`use.{kind}` has no `{}`", cut(name, 60));
             let fault = Fault::new(FaultKind::UnknownName, &node.at, message);
-            self.fault(fault.expected(listed(names.iter().map(String::as_str))).among(name, names.iter().map(String::as_str)));
+            self.fault(
+                fault.expected(listed(names.iter().map(String::as_str))).among(name, names.iter().map(String::as_str)),
+            );
         }
         there
     }
@@ -209,7 +219,11 @@ impl Reader {
         self.compile(node, enclosed(text).unwrap_or(text), position)
     }
 
-    pub(crate) fn optional_expression(&mut self, node: Option<Node<'_>>, position: Position) -> Option<Arc<Expression>> {
+    pub(crate) fn optional_expression(
+        &mut self,
+        node: Option<Node<'_>>,
+        position: Position,
+    ) -> Option<Arc<Expression>> {
         node.and_then(|node| self.expression(&node, position))
     }
 
@@ -297,7 +311,12 @@ impl Reader {
         let well = starts && name.len() <= 60 && characters.all(|c| c.is_ascii_alphanumeric() || c == '_');
         let taken = ["context", "input", "output", "secrets", "authorization", "task", "workflow", "runtime", "ENV"];
         if !well {
-            self.wrong(&node, FaultKind::BadValue, "this is not a name of a variable", "letters, digits and `_`, at most 60");
+            self.wrong(
+                &node,
+                FaultKind::BadValue,
+                "this is not a name of a variable",
+                "letters, digits and `_`, at most 60",
+            );
         } else if taken.contains(&name) {
             self.wrong(&node, FaultKind::BadValue, format!("`${name}` is something else already"), "another name");
         } else {

@@ -104,7 +104,10 @@ fn read_lifetime(reader: &mut Reader, node: &Node<'_>) {
 
 fn workflow(reader: &mut Reader, run: &Node<'_>, node: &Node<'_>, awaited: bool) -> Option<Running> {
     if let Some(returns) = run.get("return") {
-        reader.unsupported(&returns, "`return` belongs to containers, scripts and shell commands: a workflow returns its output");
+        reader.unsupported(
+            &returns,
+            "`return` belongs to containers, scripts and shell commands: a workflow returns its output",
+        );
     }
     reader.object(node, &places::RUN_WORKFLOW);
     let mut text = |field: &str| node.get(field).map(|node| reader.text_template(&node, Position::Within));

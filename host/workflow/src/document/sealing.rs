@@ -96,7 +96,9 @@ mod tests {
         let read = |text| reference(text).map(|secret| (secret.name, secret.path));
         assert_eq!(read(" $secrets.a "), Some(("a".to_owned(), vec![])));
         assert_eq!(read("$secrets[\"my key\"].user"), Some(("my key".to_owned(), vec!["user".to_owned()])));
-        for other in ["$secrets", "$secrets.a + \"b\"", "$secrets.a | length", "\"\\($secrets.a)\"", "$secrets.", "$secrets[0]"] {
+        for other in
+            ["$secrets", "$secrets.a + \"b\"", "$secrets.a | length", "\"\\($secrets.a)\"", "$secrets.", "$secrets[0]"]
+        {
             assert_eq!(read(other), None, "{other}");
         }
     }

@@ -218,12 +218,7 @@ pub(super) fn flow(reader: &mut Reader, node: &Node<'_>, siblings: &Siblings) ->
 }
 
 /// `input`, `output` or `export`.
-pub(super) fn transform(
-    reader: &mut Reader,
-    node: Option<Node<'_>>,
-    place: &Place,
-    position: Position,
-) -> Transform {
+pub(super) fn transform(reader: &mut Reader, node: Option<Node<'_>>, place: &Place, position: Position) -> Transform {
     let Some(node) = node else { return Transform::default() };
     if !reader.object(&node, place) {
         return Transform::default();

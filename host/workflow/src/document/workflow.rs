@@ -118,7 +118,11 @@ fn circles(reader: &mut Reader, components: &Components) {
             for called in calls.get(function).into_iter().flatten() {
                 if called == name {
                     let pointer = format!("/use/functions/{}", crate::step::escape(name));
-                    reader.fault(Fault::new(FaultKind::BadValue, pointer, format!("the function `{name}` calls itself")));
+                    reader.fault(Fault::new(
+                        FaultKind::BadValue,
+                        pointer,
+                        format!("the function `{name}` calls itself"),
+                    ));
                     return;
                 }
                 if seen.insert(*called) {

@@ -39,10 +39,9 @@ fn visit<'s>(term: &Term<&'s str>, inside: &mut Vec<(&'s str, usize)>, found: &m
             in_pattern(pattern, inside, found);
         }
         Term::TryCatch(body, handler) => all(&mut std::iter::once(body.as_ref()).chain(handler.as_deref())),
-        Term::IfThenElse(cases, otherwise) => all(&mut cases
-            .iter()
-            .flat_map(|(condition, then)| [condition, then])
-            .chain(otherwise.as_deref())),
+        Term::IfThenElse(cases, otherwise) => {
+            all(&mut cases.iter().flat_map(|(condition, then)| [condition, then]).chain(otherwise.as_deref()))
+        }
         Term::Def(definitions, body) => {
             for Def { name, args, body } in definitions {
                 inside.push((name, args.len()));

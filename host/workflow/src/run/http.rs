@@ -40,8 +40,14 @@ pub(super) fn shown_headers(headers: &BTreeMap<String, Sealed>) -> Value {
 }
 
 /// The output of a call, or the error that its status is.
-pub(super) fn output(answer: Value, headers: Value, output: HttpOutput, redirect: bool) -> Result<Value, WorkflowError> {
-    let unreadable = |why: String| WorkflowError::new(ErrorType::Communication, format!("the answer is unreadable: {why}"));
+pub(super) fn output(
+    answer: Value,
+    headers: Value,
+    output: HttpOutput,
+    redirect: bool,
+) -> Result<Value, WorkflowError> {
+    let unreadable =
+        |why: String| WorkflowError::new(ErrorType::Communication, format!("the answer is unreadable: {why}"));
     let answer: HttpAnswer = serde_json::from_value(answer).map_err(|error| unreadable(error.to_string()))?;
     let most = if redirect { 399 } else { 299 };
     if !(200..=most).contains(&answer.status) {
@@ -102,13 +108,17 @@ mod tests {
         assert_eq!(content(answer(200, "text/plain", "YQ==")), json!("a"));
         assert_eq!(content(answer(200, "image/png", "YQ==")), json!("YQ=="));
         assert_eq!(content(answer(204, "", "")), Value::Null);
-        assert_eq!(output(answer(200, "text/plain", "YQ=="), json!({}), HttpOutput::Raw, false).unwrap(), json!("YQ=="));
+        assert_eq!(
+            output(answer(200, "text/plain", "YQ=="), json!({}), HttpOutput::Raw, false).unwrap(),
+            json!("YQ==")
+        );
         assert!(output(answer(200, "application/json", "YQ=="), json!({}), HttpOutput::Content, false).is_err());
     }
 
     #[test]
     fn statuses_are_errors_by_the_rules_of_redirect() {
-        for (status, redirect, well) in [(302, false, false), (302, true, true), (404, true, false), (201, false, true)] {
+        for (status, redirect, well) in [(302, false, false), (302, true, true), (404, true, false), (201, false, true)]
+        {
             let result = output(answer(status, "text/plain", ""), json!({}), HttpOutput::Content, redirect);
             assert_eq!(result.is_ok(), well, "{status}");
             if let Err(error) = result {

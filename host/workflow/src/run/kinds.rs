@@ -125,9 +125,7 @@ impl Run<'_> {
             return Err(Stop::error(ErrorType::Expression, "the error's `status` is no status", frame.pointer));
         };
         let mut texts = Vec::new();
-        for (what, template) in
-            [("title", &error.title), ("detail", &error.detail), ("instance", &error.instance)]
-        {
+        for (what, template) in [("title", &error.title), ("detail", &error.detail), ("instance", &error.instance)] {
             texts.push(match template {
                 Some(template) => Some(self.text(what, template, frame, state).await?),
                 None => None,

@@ -90,9 +90,7 @@ impl Run<'_> {
             }
             let enough = match until {
                 _ if wanted.is_met() => true,
-                Some(Until::Holds(until)) => {
-                    self.holds(until, &Value::Array(consumed.clone()), frame, state).await?
-                }
+                Some(Until::Holds(until)) => self.holds(until, &Value::Array(consumed.clone()), frame, state).await?,
                 Some(Until::Consumed(_)) => false,
                 None => !wanted.all,
             };
@@ -173,9 +171,9 @@ impl Run<'_> {
         for (name, matching) in &filter.with {
             let value = if name == "data" { data(event) } else { event.get(name).cloned().unwrap_or_default() };
             let fits = match matching {
-                Matching::Text(text, pattern) => value
-                    .as_str()
-                    .is_some_and(|value| value == text || pattern.as_ref().is_some_and(|pattern| pattern.is_match(value))),
+                Matching::Text(text, pattern) => value.as_str().is_some_and(|value| {
+                    value == text || pattern.as_ref().is_some_and(|pattern| pattern.is_match(value))
+                }),
                 Matching::Value(template) => self.resolve(template, frame.data(), frame, state).await? == value,
                 Matching::Holds(expression) if name != "data" => {
                     self.evaluate(expression, frame.data(), frame, state).await? == value

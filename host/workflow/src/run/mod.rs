@@ -98,7 +98,7 @@ async fn whole(run: &Run<'_>, start: &Start, state: &mut State) -> Result<Value,
 }
 
 /// The value, if it satisfies the schema.
-pub(super) fn checked(transform: &Transform, value: &Value, what: &str) -> Result<Value, Stop> {
+fn checked(transform: &Transform, value: &Value, what: &str) -> Result<Value, Stop> {
     match transform.schema.as_ref().and_then(|schema| schema.violations(value)) {
         None => Ok(value.clone()),
         Some(why) => {

@@ -168,8 +168,9 @@ impl Run<'_> {
                 Value::String(url) => url,
                 _ => return Err(Stop::error(ErrorType::Expression, "the endpoint is not a text", frame.pointer)),
             },
-            Url::Parts(parts) => expand(parts, frame.data())
-                .map_err(|why| Stop::error(ErrorType::Expression, why, frame.pointer))?,
+            Url::Parts(parts) => {
+                expand(parts, frame.data()).map_err(|why| Stop::error(ErrorType::Expression, why, frame.pointer))?
+            }
         };
         let authentication = self.credentials(endpoint.authentication.as_deref(), frame, state).await?;
         Ok(Resource { url, authentication })
@@ -195,7 +196,8 @@ fn expand(parts: &[Part], input: &Value) -> Result<String, String> {
             Part::Variable(name) => match input.get(name) {
                 None | Some(Value::Null) => (),
                 Some(value) => {
-                    let text = scalar(value).ok_or_else(|| format!("`{{{name}}}` in the URI is a list or an object"))?;
+                    let text =
+                        scalar(value).ok_or_else(|| format!("`{{{name}}}` in the URI is a list or an object"))?;
                     for byte in text.bytes() {
                         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                             url.push(char::from(byte));

@@ -132,13 +132,7 @@ impl Run<'_> {
     }
 
     /// Whether an error has the fields that are asked for.
-    async fn fits(
-        &self,
-        catch: &Catch,
-        error: &WorkflowError,
-        frame: &Frame<'_>,
-        state: &State,
-    ) -> Result<bool, Stop> {
+    async fn fits(&self, catch: &Catch, error: &WorkflowError, frame: &Frame<'_>, state: &State) -> Result<bool, Stop> {
         let said = error.to_value();
         for (name, template) in &catch.errors.with {
             let wanted = self.resolve(template, frame.data(), frame, state).await?;
@@ -227,7 +221,8 @@ mod tests {
 
     #[test]
     fn waits_grow_as_the_policy_says() {
-        let delays = |backoff| (1..=5).map(|n| backoff_delay(backoff, Duration::from_secs(3), n).as_secs()).collect::<Vec<_>>();
+        let delays =
+            |backoff| (1..=5).map(|n| backoff_delay(backoff, Duration::from_secs(3), n).as_secs()).collect::<Vec<_>>();
         assert_eq!(delays(Backoff::Constant), [3, 3, 3, 3, 3]);
         assert_eq!(delays(Backoff::Linear), [3, 6, 9, 12, 15]);
         assert_eq!(delays(Backoff::Exponential), [3, 6, 12, 24, 48]);

@@ -80,13 +80,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(clock: Moment) -> Self {
-        Self {
-            context: Arc::new(json!({})),
-            variables: BTreeMap::new(),
-            deadlines: Vec::new(),
-            clock,
-            nesting: 0,
-        }
+        Self { context: Arc::new(json!({})), variables: BTreeMap::new(), deadlines: Vec::new(), clock, nesting: 0 }
     }
 
     /// The earliest deadline, and which it is; the outermost of equals.
@@ -165,7 +159,9 @@ impl<'a> Run<'a> {
             (Err(Failure::Deadline), None) => {
                 Err(Stop::error(ErrorType::Runtime, "a deadline is over that nothing set", at.pointer()))
             }
-            (Err(Failure::Error(error)), _) => Err(Stop::Error(WorkflowError { instance: None, ..error }.at(at.pointer()))),
+            (Err(Failure::Error(error)), _) => {
+                Err(Stop::Error(WorkflowError { instance: None, ..error }.at(at.pointer())))
+            }
             (Ok(value), _) => self.bounded(value, at.pointer()),
         }
     }

@@ -1,6 +1,6 @@
 //! How data flows through a workflow, step by step.
 
-use nexus_workflow::{Effect, Call, ProgressPhase, Sealed};
+use nexus_workflow::{Call, Effect, ProgressPhase, Sealed};
 use serde_json::{Value, json};
 
 use crate::support::{World, document, finish, output, read, run_in};
@@ -141,7 +141,10 @@ do:
     run_in(&world, &read(&document(tasks)), json!({"id": "a b", "user": "ada", "tags": ["x", "y"]})).unwrap();
     let begun = world.begun();
     let [(at, Effect::Call(Call::Http(request)))] = begun.as_slice() else { panic!("{begun:?}") };
-    assert_eq!((at.as_str(), request.method.as_str(), request.url.as_str()), ("/do/0/a", "POST", "https://echo.test/a%20b"));
+    assert_eq!(
+        (at.as_str(), request.method.as_str(), request.url.as_str()),
+        ("/do/0/a", "POST", "https://echo.test/a%20b")
+    );
     assert_eq!(request.headers["x-user"], Sealed::Plain(json!("ada")));
     assert_eq!(request.headers["x-n"], Sealed::Plain(json!("5")));
     assert!(matches!(&request.headers["x-key"], Sealed::Secret(secret) if secret.name == "key"));
@@ -149,7 +152,10 @@ do:
     assert_eq!(query, ["n=1", "q=x", "q=y"]);
     let credentials = serde_json::to_value(request.authentication.as_ref().unwrap()).unwrap();
     let password = json!({"secret": {"name": "login", "path": ["password"]}});
-    assert_eq!(credentials, json!({"scheme": "basic", "settings": {"map": {"username": {"plain": "ada"}, "password": password}}}));
+    assert_eq!(
+        credentials,
+        json!({"scheme": "basic", "settings": {"map": {"username": {"plain": "ada"}, "password": password}}})
+    );
 }
 
 #[test]
@@ -157,7 +163,10 @@ fn a_response_does_not_show_the_secrets_that_it_was_asked_with() {
     let tasks = "
 use: {secrets: [key]}
 do: [{a: {call: http, with: {method: get, endpoint: 'https://a/b', headers: {x-key: '${ $secrets.key }', x: y}, output: response}}}]";
-    assert_eq!(output(tasks, json!({}))["request"], json!({"method": "GET", "uri": "https://a/b", "headers": {"x": "y"}}));
+    assert_eq!(
+        output(tasks, json!({}))["request"],
+        json!({"method": "GET", "uri": "https://a/b", "headers": {"x": "y"}})
+    );
 }
 
 #[test]

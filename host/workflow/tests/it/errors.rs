@@ -13,7 +13,10 @@ fn an_error_is_told_of_the_task_that_failed() {
     assert_eq!((error.status, error.instance.as_deref()), (503, Some("/do/0/a/do/0/b")));
     assert_eq!(error.kind, "https://serverlessworkflow.io/spec/1.0.0/errors/communication");
     let error = finish("do: [{a: {set: {x: '${ .y.z }'}}}]", json!({"y": [1]})).result.unwrap_err();
-    assert_eq!((error.status, error.kind.rsplit('/').next(), error.instance.as_deref()), (400, Some("expression"), Some("/do/0/a")));
+    assert_eq!(
+        (error.status, error.kind.rsplit('/').next(), error.instance.as_deref()),
+        (400, Some("expression"), Some("/do/0/a"))
+    );
 }
 
 #[test]
@@ -22,7 +25,8 @@ fn a_raised_error_is_what_the_document_says() {
 use: {errors: {busy: {type: 'https://a/busy', status: 429, title: '${ \"busy \" + .who }', detail: x}}}
 do: [{a: {raise: {error: busy}}}]";
     let error = serde_json::to_value(finish(tasks, json!({"who": "ada"})).result.unwrap_err()).unwrap();
-    let wanted = json!({"type": "https://a/busy", "status": 429, "title": "busy ada", "detail": "x", "instance": "/do/0/a"});
+    let wanted =
+        json!({"type": "https://a/busy", "status": 429, "title": "busy ada", "detail": "x", "instance": "/do/0/a"});
     assert_eq!(error, wanted);
 }
 
@@ -43,7 +47,11 @@ fn a_catch_catches_what_fits_it() {
     assert!(caught(&format!("{{exceptWhen: $error.status == 503, {does}}}")).is_err());
     assert_eq!(caught("{}"), Ok(json!({"in": 1})));
     assert_eq!(caught("{as: e, do: [{c: {set: {s: '${ $e.status }'}}}]}"), Ok(json!({"s": 503})));
-    assert!(caught("{do: [{c: {raise: {error: {type: 'https://a/b', status: 400}}}}]}").unwrap_err().contains("/do/0/a/catch/do/0/c"));
+    assert!(
+        caught("{do: [{c: {raise: {error: {type: 'https://a/b', status: 400}}}}]}")
+            .unwrap_err()
+            .contains("/do/0/a/catch/do/0/c")
+    );
 }
 
 fn waits(policy: &str, more: &str) -> (Vec<i64>, usize, bool) {
@@ -67,8 +75,14 @@ fn waits(policy: &str, more: &str) -> (Vec<i64>, usize, bool) {
 fn a_policy_says_how_often_and_when_to_try_again() {
     let count = "limit: {attempt: {count: 4}}";
     assert_eq!(waits(&format!("{{delay: {{seconds: 3}}, {count}}}"), ""), (vec![3, 3, 3, 3], 5, false));
-    assert_eq!(waits(&format!("{{delay: PT3S, backoff: {{linear: {{}}}}, {count}}}"), ""), (vec![3, 6, 9, 12], 5, false));
-    assert_eq!(waits(&format!("{{delay: PT3S, backoff: {{exponential: {{}}}}, {count}}}"), ""), (vec![3, 6, 12, 24], 5, false));
+    assert_eq!(
+        waits(&format!("{{delay: PT3S, backoff: {{linear: {{}}}}, {count}}}"), ""),
+        (vec![3, 6, 9, 12], 5, false)
+    );
+    assert_eq!(
+        waits(&format!("{{delay: PT3S, backoff: {{exponential: {{}}}}, {count}}}"), ""),
+        (vec![3, 6, 12, 24], 5, false)
+    );
     assert_eq!(waits("{delay: PT3S, limit: {duration: PT10S}}", ""), (vec![3, 3, 3], 4, false));
     assert_eq!(waits(&format!("{{{count}}}"), ""), (vec![], 5, false));
     assert_eq!(waits("{when: $error.status == 500}", ""), (vec![], 1, false));
@@ -100,7 +114,10 @@ fn what_is_tried_again_and_then_handled_is_handled() {
 #[test]
 fn a_task_out_of_time_fails_with_an_error_that_can_be_caught() {
     let error = finish("do: [{a: {wait: PT1H, timeout: {after: PT1M}}}]", json!({})).result.unwrap_err();
-    assert_eq!((error.status, error.kind.rsplit('/').next(), error.instance.as_deref()), (408, Some("timeout"), Some("/do/0/a")));
+    assert_eq!(
+        (error.status, error.kind.rsplit('/').next(), error.instance.as_deref()),
+        (408, Some("timeout"), Some("/do/0/a"))
+    );
     let named = "
 use: {timeouts: {short: {after: {seconds: 1}}}}
 do: [{a: {try: [{b: {wait: PT1H, timeout: short}}], catch: {errors: {with: {status: 408}}, do: [{c: {set: {late: true}}}]}}}]";

@@ -51,7 +51,8 @@ fn all_events_are_waited_for_in_any_order() {
 #[test]
 fn correlated_events_have_something_in_common() {
     let all = "{all: [{with: {type: a}, correlate: {room: {from: .data.room}}}, {with: {type: b}, correlate: {room: {from: .data.room}}}]}";
-    let events = vec![event("a", json!({"room": 1})), event("b", json!({"room": 2})), event("b", json!({"room": 1, "n": 1}))];
+    let events =
+        vec![event("a", json!({"room": 1})), event("b", json!({"room": 2})), event("b", json!({"room": 1, "n": 1}))];
     assert_eq!(listen(all, events), Some(Ok(json!([{"room": 1}, {"room": 1, "n": 1}]))));
     let expected = "{one: {with: {type: a}, correlate: {room: {from: .data.room, expect: '${ .wanted }'}}}}";
     let events = vec![event("a", json!({"room": "a"})), event("a", json!({"room": "b"}))];
@@ -72,7 +73,9 @@ fn any_event_is_one_event_unless_something_ends_it() {
 #[test]
 fn events_are_read_as_data_envelope_or_raw() {
     let event = event("t", json!({"a": 1}));
-    let read = |how: &str| listened(&format!("do: [{{a: {{listen: {{to: {{any: []}}, read: {how}}}}}}}]"), vec![event.clone()]);
+    let read = |how: &str| {
+        listened(&format!("do: [{{a: {{listen: {{to: {{any: []}}, read: {how}}}}}}}]"), vec![event.clone()])
+    };
     assert_eq!(read("data"), Some(Ok(json!([{"a": 1}]))));
     assert_eq!(read("envelope"), Some(Ok(json!([event]))));
     assert_eq!(read("raw"), Some(Ok(json!(["eyJhIjoxfQ=="]))));
@@ -97,7 +100,8 @@ do:
 
 #[test]
 fn the_port_is_told_what_can_be_judged_without_expressions() {
-    let tasks = "do: [{a: {listen: {to: {all: [{with: {type: t, data: '${ . == 1 }'}}, {with: {source: 'https://a/b'}}]}}}}]";
+    let tasks =
+        "do: [{a: {listen: {to: {all: [{with: {type: t, data: '${ . == 1 }'}}, {with: {source: 'https://a/b'}}]}}}}]";
     let world = World::new().with_events(vec![event("t", json!(1)), event("u", json!(2))]);
     run_in(&world, &read(&document(tasks)), json!({})).unwrap();
     let begun = world.begun();
@@ -114,7 +118,8 @@ fn a_listen_ends_when_its_time_is_over() {
 
 #[test]
 fn a_published_event_is_whole_and_the_same_in_every_run() {
-    let tasks = "do: [{a: {emit: {event: {with: {source: 'https://a/b', type: t, data: '${ .wanted }', extension: x}}}}}]";
+    let tasks =
+        "do: [{a: {emit: {event: {with: {source: 'https://a/b', type: t, data: '${ .wanted }', extension: x}}}}}]";
     let first = listened(tasks, vec![]).unwrap().unwrap();
     assert_eq!(first, listened(tasks, vec![]).unwrap().unwrap());
     assert_eq!((&first["specversion"], &first["data"], &first["extension"]), (&json!("1.0"), &json!("b"), &json!("x")));

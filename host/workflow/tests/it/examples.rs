@@ -121,10 +121,8 @@ fn events() -> Vec<Value> {
 #[test]
 fn every_example_runs_or_is_refused_by_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec/examples");
-    let files: BTreeSet<String> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let files: BTreeSet<String> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let table = table();
     assert_eq!(files, table.iter().map(|(name, _)| (*name).to_owned()).collect());
     let mut faults = Vec::new();

@@ -80,7 +80,8 @@ fn hold(scenario: &Scenario) -> Result<(), String> {
             "a workflow with definition" => definition = value(),
             "the workflow input is" => input = value(),
             "the workflow is executed" => {
-                let workflow = Workflow::read(&definition, Grants::default()).map_err(|faults| format!("{faults:?}"))?;
+                let workflow =
+                    Workflow::read(&definition, Grants::default()).map_err(|faults| format!("{faults:?}"))?;
                 finished = run_in(&world, &workflow, input.clone());
             }
             claim => {

@@ -6,7 +6,9 @@ use serde_json::json;
 use crate::support::{BEGIN, World, document, finish, output, read, run_in};
 
 fn fork(compete: bool, branches: &str) -> String {
-    format!("do: [{{f: {{fork: {{compete: {compete}, branches: [{branches}]}}}}}}, {{after: {{set: {{out: '${{ . }}', context: '${{ $context }}'}}}}}}]")
+    format!(
+        "do: [{{f: {{fork: {{compete: {compete}, branches: [{branches}]}}}}}}, {{after: {{set: {{out: '${{ . }}', context: '${{ $context }}'}}}}}}]"
+    )
 }
 
 #[test]
@@ -44,7 +46,10 @@ fn a_branch_that_fails_does_not_win() {
 
 #[test]
 fn a_branch_that_fails_ends_a_join() {
-    let tasks = fork(false, "{a: {listen: {to: {one: {with: {type: x}}}}}}, {b: {raise: {error: {type: 'https://a/b', status: 500}}}}");
+    let tasks = fork(
+        false,
+        "{a: {listen: {to: {one: {with: {type: x}}}}}}, {b: {raise: {error: {type: 'https://a/b', status: 500}}}}",
+    );
     let world = World::new();
     let finished = run_in(&world, &read(&document(&tasks)), json!({})).unwrap();
     assert_eq!(finished.result.unwrap_err().status, 500);

@@ -52,9 +52,19 @@ do:
 
 #[test]
 fn near_names_are_proposed() {
-    refused("do: [{a: {set: {x: 1}, metdata: {}}}]", "/do/0/a/metdata", FaultKind::UnknownField, "did you mean `metadata`");
+    refused(
+        "do: [{a: {set: {x: 1}, metdata: {}}}]",
+        "/do/0/a/metdata",
+        FaultKind::UnknownField,
+        "did you mean `metadata`",
+    );
     refused("do: [{a: {sett: {x: 1}}}]", "/do/0/a", FaultKind::MissingField, "did you mean `set`");
-    refused("do: [{a: {set: {x: 1}, then: bb}}, {b: {set: {x: 1}}}]", "/do/0/a/then", FaultKind::UnknownName, "did you mean `b`");
+    refused(
+        "do: [{a: {set: {x: 1}, then: bb}}, {b: {set: {x: 1}}}]",
+        "/do/0/a/then",
+        FaultKind::UnknownName,
+        "did you mean `b`",
+    );
     refused("do: [{a: {set: {x: '${ $inptu }'}}}]", "/do/0/a/set/x", FaultKind::BadExpression, "did you mean `input`");
     refused(
         "use: {functions: {getPet: {set: {a: 1}}}}\ndo: [{a: {call: getPets}}]",
@@ -82,7 +92,9 @@ fn expressions_see_what_is_there_and_nothing_else() {
 
 #[test]
 fn secrets_are_references_where_they_may_be_and_nothing_else() {
-    let call = |rest: &str| format!("use: {{secrets: [token]}}\ndo: [{{a: {{call: http, with: {{method: get, endpoint: {rest}}}}}}}]");
+    let call = |rest: &str| {
+        format!("use: {{secrets: [token]}}\ndo: [{{a: {{call: http, with: {{method: get, endpoint: {rest}}}}}}}]")
+    };
     let well = [
         "{uri: https://a/b, authentication: {bearer: {token: '${ $secrets.token }'}}}",
         "{uri: https://a/b, authentication: {oauth2: {use: token}}}",
@@ -96,7 +108,12 @@ fn secrets_are_references_where_they_may_be_and_nothing_else() {
     let bearer = |token: &str| call(&format!("{{uri: https://a/b, authentication: {{bearer: {{token: '{token}'}}}}}}"));
     refused(&bearer("${ $secrets.tokn }"), token, FaultKind::UnknownName, "did you mean `token`");
     refused(&bearer("${ \"Bearer \" + $secrets.token }"), token, FaultKind::BadExpression, "refused");
-    refused(&call("https://a/b, body: '${ $secrets.token }'"), "/do/0/a/with/body", FaultKind::BadExpression, "refused");
+    refused(
+        &call("https://a/b, body: '${ $secrets.token }'"),
+        "/do/0/a/with/body",
+        FaultKind::BadExpression,
+        "refused",
+    );
     refused(&call("'${ $secrets.token }'"), "/do/0/a/with/endpoint", FaultKind::BadExpression, "refused");
 }
 
@@ -129,25 +146,45 @@ use:
     b: {do: [{x: {call: a}}]}
 do: [{x: {call: a}}]";
     refused(circle, "/use/functions/a", FaultKind::BadValue, "calls itself");
-    refused("use: {functions: {http: {set: {a: 1}}}}\ndo: [{x: {set: {a: 1}}}]", "/use/functions/http", FaultKind::BadValue, "already");
+    refused(
+        "use: {functions: {http: {set: {a: 1}}}}\ndo: [{x: {set: {a: 1}}}]",
+        "/use/functions/http",
+        FaultKind::BadValue,
+        "already",
+    );
     refused("do: [{a: {set: {x: '${ def f: f; f }'}}}]", "/do/0/a/set/x", FaultKind::BadExpression, "calls itself");
 }
 
 #[test]
 fn parts_that_exclude_each_other_are_refused() {
-    refused("do: [{a: {listen: {to: {any: [], one: {with: {type: x}}}}}}]", "/do/0/a/listen/to", FaultKind::BadValue, "one way");
+    refused(
+        "do: [{a: {listen: {to: {any: [], one: {with: {type: x}}}}}}]",
+        "/do/0/a/listen/to",
+        FaultKind::BadValue,
+        "one way",
+    );
     refused(
         "do: [{a: {listen: {to: {any: [], until: {any: [], until: 'true'}}}}}]",
         "/do/0/a/listen/to/until/until",
         FaultKind::BadValue,
         "no meaning",
     );
-    refused("do: [{a: {switch: [{x: {then: end}}, {y: {then: end}}]}}]", "/do/0/a/switch/1/y", FaultKind::MissingField, "default");
+    refused(
+        "do: [{a: {switch: [{x: {then: end}}, {y: {then: end}}]}}]",
+        "/do/0/a/switch/1/y",
+        FaultKind::MissingField,
+        "default",
+    );
     let retry = "do: [{a: {try: [{x: {set: {a: 1}}}], catch: {retry: {backoff: {linear: {}, constant: {}}}}}}]";
     refused(retry, "/do/0/a/catch/retry/backoff", FaultKind::BadValue, "one way");
     let grown = "do: [{a: {try: [{x: {set: {a: 1}}}], catch: {retry: {backoff: {linear: {increment: 1}}}}}}]";
     refused(grown, "/do/0/a/catch/retry/backoff/linear/increment", FaultKind::UnknownField, "increment");
-    refused("do: [{a: {emit: {event: {with: {type: x}}}}}]", "/do/0/a/emit/event/with", FaultKind::MissingField, "`source`");
+    refused(
+        "do: [{a: {emit: {event: {with: {type: x}}}}}]",
+        "/do/0/a/emit/event/with",
+        FaultKind::MissingField,
+        "`source`",
+    );
 }
 
 #[test]
@@ -155,7 +192,10 @@ fn schemas_are_checked_where_they_stand() {
     let schema = "do: [{a: {set: {x: 1}, output: {schema: {document: {properties: {x: {type: numberr}}}}}}}]";
     let found = faults(&document(schema));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].0.starts_with("/do/0/a/output/schema/document") && found[0].1 == FaultKind::BadSchema, "{found:?}");
+    assert!(
+        found[0].0.starts_with("/do/0/a/output/schema/document") && found[0].1 == FaultKind::BadSchema,
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -39,7 +39,8 @@ do:
 ";
 
 fn world() -> World {
-    let event = |n: u8| json!({"specversion": "1.0", "id": n.to_string(), "source": "https://a/b", "type": "t", "data": n});
+    let event =
+        |n: u8| json!({"specversion": "1.0", "id": n.to_string(), "source": "https://a/b", "type": "t", "data": n});
     World::new().with_events((0..3).map(event).collect())
 }
 
@@ -79,7 +80,11 @@ fn an_execution_cut_at_any_effect_goes_on_as_if_it_had_not_been() {
         assert_eq!(run_in(&broken, &workflow, json!({"id": 7})), None, "cut at {cut}");
         let again = world().with_journal(broken.journal());
         let finished = run_in(&again, &workflow, json!({"id": 7})).unwrap();
-        assert_eq!(json!({"result": finished.result.unwrap(), "at": finished.at})["result"], end["result"], "cut at {cut}");
+        assert_eq!(
+            json!({"result": finished.result.unwrap(), "at": finished.at})["result"],
+            end["result"],
+            "cut at {cut}"
+        );
         let all: Vec<StepId> = broken.begun().into_iter().chain(again.begun()).map(|(at, _)| at).collect();
         let once: BTreeSet<StepId> = all.iter().cloned().collect();
         assert_eq!(once.len(), all.len(), "an effect was had twice, cut at {cut}");

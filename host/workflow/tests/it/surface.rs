@@ -59,7 +59,10 @@ const PLACES: &[(&str, Option<&[&str]>)] = &[
     ("tryTask.catch.errors", Some(&["catch errors"])),
     ("waitTask", Some(&["wait"])),
     ("referenceableAuthenticationPolicy", Some(&["authentication"])),
-    ("secretBasedAuthenticationPolicy", Some(&["authentication basic", "authentication bearer", "authentication oauth2", "authentication oidc"])),
+    (
+        "secretBasedAuthenticationPolicy",
+        Some(&["authentication basic", "authentication bearer", "authentication oauth2", "authentication oidc"]),
+    ),
     ("authenticationPolicy", Some(&["authentication"])),
     ("authenticationPolicy.basic", Some(&["authentication basic"])),
     ("authenticationPolicy.bearer", Some(&["authentication bearer"])),
@@ -142,8 +145,14 @@ fn what_is_refused_is_refused_by_name_and_place() {
         ("/do/0/a/run/container", json!({"do": [{"a": {"run": {"container": {"image": "a"}}}}]})),
         ("/do/0/a/run/script", json!({"do": [{"a": {"run": {"script": {"language": "js", "code": "1"}}}}]})),
         ("/do/0/a/run/shell", json!({"do": [{"a": {"run": {"shell": {"command": "ls"}}}}]})),
-        ("/do/0/a/run/return", json!({"do": [{"a": {"run": {"return": "code", "workflow": {"namespace": "a", "name": "b"}}}}]})),
-        ("/do/0/a/with/endpoint", json!({"do": [{"a": {"call": "http", "with": {"method": "get", "endpoint": "https://a/{+b}"}}}]})),
+        (
+            "/do/0/a/run/return",
+            json!({"do": [{"a": {"run": {"return": "code", "workflow": {"namespace": "a", "name": "b"}}}}]}),
+        ),
+        (
+            "/do/0/a/with/endpoint",
+            json!({"do": [{"a": {"call": "http", "with": {"method": "get", "endpoint": "https://a/{+b}"}}}]}),
+        ),
     ];
     for (pointer, fields) in refused {
         let mut definition = document("do: [{b: {set: {a: 1}}}]");

@@ -15,28 +15,28 @@ use nexus_workflow::{
 };
 use serde_json::Value;
 
-pub use world::answer;
+use world::answer;
 
 /// When executions of tests begin.
-pub const BEGIN: Moment = Moment(1_700_000_000_000);
+pub(crate) const BEGIN: Moment = Moment(1_700_000_000_000);
 
 /// What was written down of an execution.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Journal {
+pub(crate) struct Journal {
     /// Outcomes, in the order in which they came.
-    pub outcomes: Vec<(StepId, Outcome)>,
+    pub(crate) outcomes: Vec<(StepId, Outcome)>,
     /// Decisions of forks.
-    pub decisions: BTreeMap<StepId, Decision>,
+    pub(crate) decisions: BTreeMap<StepId, Decision>,
 }
 
 /// A world that answers at once, and remembers what it was asked.
-pub struct World {
+pub(crate) struct World {
     /// What is written down.
-    pub journal: Mutex<Journal>,
+    pub(crate) journal: Mutex<Journal>,
     /// What was begun, which is what the journal did not have.
-    pub begun: Mutex<Vec<(StepId, Effect)>>,
+    pub(crate) begun: Mutex<Vec<(StepId, Effect)>>,
     /// What was told of steps.
-    pub steps: Mutex<Vec<(StepId, Progress)>>,
+    pub(crate) steps: Mutex<Vec<(StepId, Progress)>>,
     /// Events that are there to be listened to.
     events: Vec<Value>,
     /// How long each effect takes, in milliseconds.
@@ -46,7 +46,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             journal: Mutex::default(),
             begun: Mutex::default(),
@@ -57,36 +57,36 @@ impl World {
         }
     }
 
-    pub fn with_events(mut self, events: Vec<Value>) -> Self {
+    pub(crate) fn with_events(mut self, events: Vec<Value>) -> Self {
         self.events = events;
         self
     }
 
-    pub fn with_pace(mut self, milliseconds: i64) -> Self {
+    pub(crate) fn with_pace(mut self, milliseconds: i64) -> Self {
         self.pace = milliseconds;
         self
     }
 
-    pub fn with_journal(mut self, journal: Journal) -> Self {
+    pub(crate) fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Mutex::new(journal);
         self
     }
 
-    pub fn breaking_after(mut self, effects: usize) -> Self {
+    pub(crate) fn breaking_after(mut self, effects: usize) -> Self {
         self.breaks_after = Some(effects);
         self
     }
 
-    pub fn begun(&self) -> Vec<(StepId, Effect)> {
+    pub(crate) fn begun(&self) -> Vec<(StepId, Effect)> {
         held(&self.begun).clone()
     }
 
-    pub fn journal(&self) -> Journal {
+    pub(crate) fn journal(&self) -> Journal {
         held(&self.journal).clone()
     }
 
     /// The names of the tasks that ended in some way, in order.
-    pub fn tasks(&self, phase: ProgressPhase) -> Vec<String> {
+    pub(crate) fn tasks(&self, phase: ProgressPhase) -> Vec<String> {
         held(&self.steps).iter().filter(|(_, step)| step.phase == phase).map(|(_, step)| step.task.clone()).collect()
     }
 
@@ -128,7 +128,9 @@ impl World {
             Effect::Call(call) => Some(answer(call)),
             Effect::Wait(_) => Some(Ok(Value::Null)),
             Effect::Emit(event) => Some(Ok(event.clone())),
-            Effect::Workflow(reference) => Some(Ok(serde_json::json!({"ran": reference.name, "with": reference.input}))),
+            Effect::Workflow(reference) => {
+                Some(Ok(serde_json::json!({"ran": reference.name, "with": reference.input})))
+            }
             Effect::Listen(_) => {
                 let number: usize = at.as_str().rsplit('/').next()?.parse().ok()?;
                 self.events.get(number).cloned().map(Ok)
@@ -166,23 +168,24 @@ impl Effects for World {
     }
 }
 
-pub fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// YAML as JSON.
-pub fn yaml(text: &str) -> Value {
-    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+pub(crate) fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
+        .unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// A workflow of some tasks, in YAML; further fields of the document may follow them.
-pub fn document(tasks: &str) -> Value {
+pub(crate) fn document(tasks: &str) -> Value {
     let mut document = yaml(tasks);
     document["document"] = serde_json::json!({"dsl": "1.0.3", "namespace": "test", "name": "test", "version": "1.0.0"});
     document
 }
 
-pub fn read(document: &Value) -> Workflow {
+pub(crate) fn read(document: &Value) -> Workflow {
     Workflow::read(document, Grants { container: true, script: true, shell: true }).unwrap_or_else(|faults| {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         panic!("{}", said.join("\n"))
@@ -190,7 +193,7 @@ pub fn read(document: &Value) -> Workflow {
 }
 
 /// Runs a workflow to its end in a world. `None` if the world stops answering.
-pub fn run_in(world: &World, workflow: &Workflow, input: Value) -> Option<Finished> {
+pub(crate) fn run_in(world: &World, workflow: &Workflow, input: Value) -> Option<Finished> {
     let start = Start::new("execution-1", BEGIN, input);
     let evaluator = DirectEvaluator::default();
     let execution = run(workflow, &start, world, &evaluator);
@@ -204,11 +207,11 @@ pub fn run_in(world: &World, workflow: &Workflow, input: Value) -> Option<Finish
 }
 
 /// The output of some tasks in a world that answers.
-pub fn output(tasks: &str, input: Value) -> Value {
+pub(crate) fn output(tasks: &str, input: Value) -> Value {
     finish(tasks, input).result.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The end of some tasks in a world that answers.
-pub fn finish(tasks: &str, input: Value) -> Finished {
+pub(crate) fn finish(tasks: &str, input: Value) -> Finished {
     run_in(&World::new(), &read(&document(tasks)), input).expect("the world answers at once")
 }

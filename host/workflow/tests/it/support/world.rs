@@ -7,10 +7,11 @@ use nexus_workflow::{Call, Failure, HttpAnswer, NexusFunction, ProcessKind, Seal
 use serde_json::{Value, json};
 
 /// What the world answers to a call.
-pub fn answer(call: &Call) -> Result<Value, Failure> {
+pub(crate) fn answer(call: &Call) -> Result<Value, Failure> {
     match call {
         Call::Http(request) => {
-            let (status, body) = http(&request.url, request.authentication.is_some(), &request.headers);
+            let (status, body) =
+                http(&request.method, &request.url, request.authentication.is_some(), &request.headers);
             Ok(json(&request.method, &request.url, status, &body))
         }
         Call::Openapi { document, operation_id, parameters, .. } => {
@@ -35,18 +36,23 @@ pub fn answer(call: &Call) -> Result<Value, Failure> {
     }
 }
 
-fn http(url: &str, authenticated: bool, headers: &BTreeMap<String, Sealed>) -> (u16, Value) {
+fn http(method: &str, url: &str, authenticated: bool, headers: &BTreeMap<String, Sealed>) -> (u16, Value) {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
     match path {
         "petstore.swagger.io/v2/pet/findByStatus?status=available" => (200, json!([pet(1), pet(2)])),
         "httpbin.org/basic-auth/serverless-workflow/conformance-test" => {
-            if authenticated { (200, json!({"authenticated": true})) } else { (401, json!({})) }
+            if authenticated {
+                (200, json!({"authenticated": true}))
+            } else {
+                (401, json!({}))
+            }
         }
         "status.test/503" => (503, json!({})),
         "status.test/302" => (302, json!({})),
         "echo.test/headers" => (200, json!(headers)),
         "swapi.dev/api/people/1" => (200, json!({"name": "Luke", "homeworld": "https://swapi.dev/api/planets/1/"})),
         _ => match path.strip_prefix("petstore.swagger.io/v2/pet/") {
+            Some(_) if method == "PUT" => (200, json!({"sold": true})),
             Some(id) => id.parse().map_or((404, json!({"message": "no such pet"})), |id| (200, pet(id))),
             None => (200, json!({"asked": url})),
         },
