@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Grants, places::Place};
 use crate::{
-    expression::{Expression, Template, enclosed, mentions},
+    expression::{Expression, Library, Template, enclosed, mentions},
     fault::{Fault, FaultKind, cut, listed},
     limits::{EXPRESSIONS, FAULTS},
     step::escape,
@@ -82,6 +82,7 @@ pub(crate) struct Reader {
     /// Lists of tasks around the place that is read.
     pub(crate) depth: usize,
     pub(crate) expressions: usize,
+    pub(crate) library: Library,
 }
 
 impl Reader {
@@ -249,7 +250,7 @@ impl Reader {
             let message = format!("a document has at most {EXPRESSIONS} expressions");
             return Err(crate::ExpressionProblem { message, unknown: None });
         }
-        Expression::read(text, known.iter().map(String::as_str)).map(Arc::new)
+        Expression::read_with(&self.library, text, known.iter().map(String::as_str)).map(Arc::new)
     }
 
     /// JSON with expressions in it: texts of the form `${ … }`, and in loose mode every text that is one.

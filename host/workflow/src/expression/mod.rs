@@ -2,8 +2,8 @@
 
 mod evaluate;
 mod levels;
-mod recursion;
 mod template;
+mod terms;
 mod value;
 
 use std::fmt;
@@ -12,7 +12,7 @@ use jaq_core::{
     Compiler, Ctx, Filter, Vars,
     compile::Undefined,
     data::JustLut,
-    load::{self, Arena, File, Loader},
+    load::{self, Arena, File, Loader, parse::Def},
     unwrap_valr,
 };
 use jaq_json::Val;
@@ -56,6 +56,28 @@ pub struct Expression {
     filter: Filter<JustLut<Val>>,
 }
 
+/// The functions of jq that are defined in jq.
+pub(crate) struct Library {
+    definitions: Vec<Def<&'static str>>,
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        Self { definitions: definitions.filter(|definition| allowed(definition.name)).collect() }
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Library")
+    }
+}
+
+fn allowed(name: &str) -> bool {
+    !REFUSED.iter().any(|(refused, _)| *refused == name)
+}
+
 /// Why a text is not an expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -75,12 +97,21 @@ impl ExpressionProblem {
 impl Expression {
     /// Reads an expression that may use the variables named (without `$`).
     pub fn read<'a>(text: &str, variables: impl IntoIterator<Item = &'a str>) -> Result<Self, ExpressionProblem> {
+        Self::read_with(&Library::default(), text, variables)
+    }
+
+    /// The same, with definitions that were read before: to read many.
+    pub(crate) fn read_with<'a>(
+        library: &Library,
+        text: &str,
+        variables: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ExpressionProblem> {
         bounded(text)?;
         let mut used: Vec<String> =
             variables.into_iter().filter(|name| mentions(text, name)).map(String::from).collect();
         used.sort_unstable();
         used.dedup();
-        let filter = compile(text, &used)?;
+        let filter = compile(library, text, &used)?;
         Ok(Self { text: text.to_owned(), variables: used, filter })
     }
 
@@ -152,15 +183,16 @@ fn bounded(text: &str) -> Result<(), ExpressionProblem> {
     Ok(())
 }
 
-fn compile(text: &str, variables: &[String]) -> Result<Filter<JustLut<Val>>, ExpressionProblem> {
-    let allowed = |name: &str| !REFUSED.iter().any(|(refused, _)| *refused == name);
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).filter(|def| allowed(def.name));
+fn compile(library: &Library, text: &str, variables: &[String]) -> Result<Filter<JustLut<Val>>, ExpressionProblem> {
     let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs()).filter(|(name, ..)| allowed(name));
-    if let Some(term) = load::parse(text, |parser| parser.term())
-        && let Some(name) = recursion::calls_itself(&term)
-    {
-        let message = format!("the function `{name}` calls itself: use `recurse`, `until`, `while` or `reduce`");
-        return Err(ExpressionProblem::new(message));
+    // A text that does not parse needs no definitions to be refused.
+    let mut definitions = Vec::new();
+    if let Some(term) = load::parse(text, |parser| parser.term()) {
+        if let Some(name) = terms::calls_itself(&term) {
+            let message = format!("the function `{name}` calls itself: use `recurse`, `until`, `while` or `reduce`");
+            return Err(ExpressionProblem::new(message));
+        }
+        definitions = terms::needed(&term, &library.definitions);
     }
     let arena = Arena::default();
     let modules = Loader::new(definitions).load(&arena, File { code: text, path: () }).map_err(|errors| {
@@ -236,6 +268,27 @@ mod tests {
 
     #[test]
     fn expressions_are_jq() {
+        for (text, wanted) in [
+            ("map(. + 1) | add", json!(5)),
+            ("[.[] | select(. > 1)]", json!([2])),
+            ("@base64 \"a\\(.[0])\"", json!("aMQ==")),
+            ("[\"a\" | test(\"A\"; \"i\")]", json!([true])),
+            ("map({(tostring): .}) | add", json!({"1": 1, "2": 2})),
+            ("with_entries(.value += 1) | type", json!("object")),
+            ("[paths] | length", json!(2)),
+            ("@json", json!("[1,2]")),
+            ("[.[] as $x | $x * 2]", json!([2, 4])),
+            ("[recurse] | length", json!(3)),
+            ("first(range(5; 10))", json!(5)),
+            ("\"2015-03-05T23:51:47Z\" | fromdate | todate", json!("2015-03-05T23:51:47Z")),
+            ("group_by(. > 1) | length", json!(2)),
+            ("to_entries | map(.key)", json!([0, 1])),
+            ("walk(.)", json!([1, 2])),
+            ("try error(\"x\") catch .", json!("x")),
+        ] {
+            let found = evaluate(text, &json!([1, 2]));
+            assert_eq!(found, Ok(wanted), "{text}");
+        }
         assert_eq!(evaluate(".colors + [\"red\"]", &json!({})), Ok(json!(["red"])));
         assert_eq!(evaluate(".[0].id | . / 2", &json!([{"id": 4}])), Ok(json!(2)));
         assert_eq!(evaluate("empty", &Value::Null), Ok(Value::Null));

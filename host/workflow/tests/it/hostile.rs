@@ -22,6 +22,23 @@ fn deep_documents_are_refused() {
 }
 
 #[test]
+fn what_is_read_is_run_however_deep_it_is() {
+    let mut tasks = json!([{"x": {"set": {"n": "${ .n + 1 }"}}}]);
+    for depth in 0..15 {
+        tasks = match depth % 4 {
+            0 => json!([{"x": {"do": tasks}}]),
+            1 => json!([{"x": {"for": {"in": "[1]"}, "do": tasks}}]),
+            2 => json!([{"x": {"try": tasks, "catch": {}}}]),
+            _ => json!([{"x": {"fork": {"compete": true, "branches": tasks}}}]),
+        };
+    }
+    let mut definition = document("do: [{a: {set: {x: 1}}}]");
+    definition["do"] = tasks;
+    let finished = run_in(&World::new(), &read(&definition), json!({"n": 1})).unwrap();
+    assert_eq!(finished.result, Ok(json!({"n": 2})));
+}
+
+#[test]
 fn wide_documents_are_read_or_refused() {
     let mut definition = document("do: [{a: {set: {x: 1}}}]");
     let set: Map<String, Value> = (0..200_000).map(|n| (format!("k{n}"), json!(n))).collect();

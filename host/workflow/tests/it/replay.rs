@@ -74,7 +74,9 @@ fn a_replay_of_a_whole_journal_does_nothing() {
 fn an_execution_cut_at_any_effect_goes_on_as_if_it_had_not_been() {
     let workflow = read(&document(EVERYTHING));
     let (end, _, begun) = whole(&workflow);
-    let wanted: BTreeSet<StepId> = begun.iter().map(|(at, _)| at.clone()).collect();
+    // What a branch that loses had begun depends on when the race was decided.
+    let wanted = begun.iter().map(|(at, _)| at.clone()).filter(|at| !at.as_str().contains("/race/"));
+    let wanted: BTreeSet<StepId> = wanted.collect();
     for cut in 0..begun.len() {
         let broken = world().breaking_after(cut);
         assert_eq!(run_in(&broken, &workflow, json!({"id": 7})), None, "cut at {cut}");

@@ -23,8 +23,10 @@ pub(crate) const BEGIN: Moment = Moment(1_700_000_000_000);
 /// What was written down of an execution.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Journal {
-    /// Outcomes, in the order in which they came.
-    pub(crate) outcomes: Vec<(StepId, Outcome)>,
+    /// Outcomes.
+    pub(crate) outcomes: BTreeMap<StepId, Outcome>,
+    /// When the last of them came.
+    pub(crate) latest: Moment,
     /// Decisions of forks.
     pub(crate) decisions: BTreeMap<StepId, Decision>,
 }
@@ -91,12 +93,17 @@ impl World {
     }
 
     fn now(&self) -> Moment {
-        let last = held(&self.journal).outcomes.iter().map(|(_, outcome)| outcome.at).max();
-        last.unwrap_or(BEGIN)
+        held(&self.journal).latest.max(BEGIN)
+    }
+
+    fn write_down(&self, at: &StepId, outcome: &Outcome) {
+        let mut journal = held(&self.journal);
+        journal.latest = journal.latest.max(outcome.at);
+        journal.outcomes.insert(at.clone(), outcome.clone());
     }
 
     fn perform_now(&self, at: &StepId, effect: Effect, deadline: Option<Moment>) -> Option<Outcome> {
-        let recorded = held(&self.journal).outcomes.iter().find(|(id, _)| id == at).map(|(_, outcome)| outcome.clone());
+        let recorded = held(&self.journal).outcomes.get(at).cloned();
         if recorded.is_some() {
             return recorded;
         }
@@ -118,7 +125,7 @@ impl World {
         if deadline.is_none_or(|deadline| deadline >= now) {
             held(&self.begun).push((at.clone(), effect));
         }
-        held(&self.journal).outcomes.push((at.clone(), outcome.clone()));
+        self.write_down(at, &outcome);
         Some(outcome)
     }
 
@@ -147,7 +154,7 @@ impl Effects for World {
             None => match deadline {
                 Some(deadline) if self.breaks_after.is_none() => {
                     let outcome = Outcome { at: deadline, result: Err(Failure::Deadline) };
-                    held(&self.journal).outcomes.push((at.clone(), outcome.clone()));
+                    self.write_down(at, &outcome);
                     outcome
                 }
                 _ => futures::future::pending().await,
