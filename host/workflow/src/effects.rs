@@ -47,7 +47,7 @@ pub enum Effect {
     Call(Call),
     /// Wait; the outcome, `null`, is due at this moment and has it as its time.
     Wait(Moment),
-    /// Publish a CloudEvent (in the JSON format, with `specversion`, `id`, `source`, `type` and `time`); the outcome is
+    /// Publish a `CloudEvent` (in the JSON format, with `specversion`, `id`, `source`, `type` and `time`); the outcome is
     /// the event as it was published.
     Emit(Value),
     /// Wait for the next event that has any of these patterns and was not given to an earlier step `event/N` of the same
@@ -63,7 +63,7 @@ pub enum Effect {
 pub enum Call {
     /// A request over HTTP. The outcome is an [`HttpAnswer`], whatever its status.
     Http(HttpCall),
-    /// An operation of an OpenAPI document. The outcome is an [`HttpAnswer`], whatever its status.
+    /// An operation of an `OpenAPI` document. The outcome is an [`HttpAnswer`], whatever its status.
     Openapi {
         /// Where the document is.
         document: Resource,

@@ -84,7 +84,7 @@ pub(super) fn read(reader: &mut Reader, node: &Node<'_>, _: &Components) -> Opti
     Some(Authentication { scheme, settings: sealing::read(reader, &policy, Position::Within) })
 }
 
-/// The parts of OAuth2 and OpenID Connect.
+/// The parts of `oauth2` and `oidc`.
 fn parts(reader: &mut Reader, policy: &Node<'_>) {
     if let Some(grant) = policy.get("grant") {
         reader.one_of(&grant, &GRANTS);

@@ -34,7 +34,7 @@ pub enum CallKind {
         /// Whether redirections count as answers.
         redirect: bool,
     },
-    /// Of an operation that an OpenAPI document describes.
+    /// Of an operation that an `OpenAPI` document describes.
     Openapi {
         /// The document.
         document: Endpoint,

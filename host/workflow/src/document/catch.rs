@@ -153,19 +153,11 @@ fn backoff(reader: &mut Reader, node: &Node<'_>) -> Backoff {
     reader.object(node, &places::BACKOFF);
     let kinds = [("constant", Backoff::Constant), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential)];
     let mut said = kinds.into_iter().filter_map(|(name, kind)| node.get(name).map(|node| (kind, node)));
-    match (said.next(), said.next()) {
-        (Some((kind, node)), None) => {
-            reader.object(&node, &places::BACKOFF_KIND);
-            kind
-        }
-        _ => {
-            reader.wrong(
-                node,
-                FaultKind::BadValue,
-                "there is one way to back off",
-                "`constant`, `linear` or `exponential`",
-            );
-            Backoff::default()
-        }
+    if let (Some((kind, node)), None) = (said.next(), said.next()) {
+        reader.object(&node, &places::BACKOFF_KIND);
+        return kind;
     }
+    let expected = "`constant`, `linear` or `exponential`";
+    reader.wrong(node, FaultKind::BadValue, "there is one way to back off", expected);
+    Backoff::default()
 }

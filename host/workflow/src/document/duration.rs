@@ -21,7 +21,7 @@ pub enum Duration {
 }
 
 /// The longest: ten years.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
+const LONGEST: std::time::Duration = std::time::Duration::from_hours(10 * 365 * 24);
 const EXPECTED: &str = "a duration such as `{seconds: 30}` or `PT30S`, of at most ten years";
 
 pub(super) fn read(reader: &mut Reader, node: &Node<'_>, position: Position) -> Option<Duration> {

@@ -69,14 +69,14 @@ pub(super) fn read(reader: &mut Reader, node: &Node<'_>, components: &Components
         return TaskList::default();
     }
     reader.depth += 1;
-    let named: Vec<Option<(&str, Node<'_>)>> = node.items().map(|item| named(reader, &item)).collect();
+    let items: Vec<Option<(&str, Node<'_>)>> = node.items().map(|item| named(reader, &item)).collect();
     let names = match targets {
-        Targets::Siblings => named.iter().flatten().map(|(name, _)| (*name).to_owned()).collect(),
+        Targets::Siblings => items.iter().flatten().map(|(name, _)| (*name).to_owned()).collect(),
         Targets::None => Vec::new(),
     };
     let siblings = Siblings { names };
     let tasks =
-        named.into_iter().flatten().filter_map(|(name, node)| task::read(reader, name, &node, components, &siblings));
+        items.into_iter().flatten().filter_map(|(name, node)| task::read(reader, name, &node, components, &siblings));
     let tasks = tasks.collect();
     reader.depth -= 1;
     TaskList { tasks }
@@ -88,12 +88,10 @@ pub(super) fn named<'a>(reader: &mut Reader, item: &Node<'a>) -> Option<(&'a str
         return None;
     }
     let mut fields = item.fields();
-    match (fields.next(), fields.next()) {
-        (Some(only), None) => Some(only),
-        _ => {
-            let fault = Fault::new(FaultKind::BadValue, &item.at, "an item has one field, which names it");
-            reader.fault(fault.expected("an item such as `- name: {…}`"));
-            None
-        }
+    if let (Some(only), None) = (fields.next(), fields.next()) {
+        return Some(only);
     }
+    let fault = Fault::new(FaultKind::BadValue, &item.at, "an item has one field, which names it");
+    reader.fault(fault.expected("an item such as `- name: {…}`"));
+    None
 }

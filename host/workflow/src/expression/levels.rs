@@ -23,11 +23,9 @@ pub(super) fn levels(text: &str) -> usize {
         let Some(inner) = open.last_mut() else { return usize::MAX };
         if inner.closes == '"' {
             match c {
-                '\\' => {
-                    if characters.next() == Some('(') {
-                        open.push(Open { closes: ')', operators: 0 });
-                        depth += 1;
-                    }
+                '\\' if characters.next() == Some('(') => {
+                    open.push(Open { closes: ')', operators: 0 });
+                    depth += 1;
                 }
                 '"' => depth = depth.saturating_sub(close(&mut open)),
                 _ => (),

@@ -123,6 +123,6 @@ impl Run<'_> {
         state: &mut State,
     ) -> Result<Value, Stop> {
         let answer = self.perform(at, Effect::Call(call), state).await?;
-        http::output(answer, headers, output, redirect).map_err(|error| Stop::Error(error.at(at.pointer())))
+        http::output(answer, &headers, output, redirect).map_err(|error| Stop::Error(error.at(at.pointer())))
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn shown_headers(headers: &BTreeMap<String, Sealed>) -> Value {
 /// The output of a call, or the error that its status is.
 pub(super) fn output(
     answer: Value,
-    headers: Value,
+    headers: &Value,
     output: HttpOutput,
     redirect: bool,
 ) -> Result<Value, WorkflowError> {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn content(answer: Value) -> Value {
-        output(answer, json!({}), HttpOutput::Content, false).unwrap()
+        output(answer, &json!({}), HttpOutput::Content, false).unwrap()
     }
 
     #[test]
@@ -109,17 +109,17 @@ mod tests {
         assert_eq!(content(answer(200, "image/png", "YQ==")), json!("YQ=="));
         assert_eq!(content(answer(204, "", "")), Value::Null);
         assert_eq!(
-            output(answer(200, "text/plain", "YQ=="), json!({}), HttpOutput::Raw, false).unwrap(),
+            output(answer(200, "text/plain", "YQ=="), &json!({}), HttpOutput::Raw, false).unwrap(),
             json!("YQ==")
         );
-        assert!(output(answer(200, "application/json", "YQ=="), json!({}), HttpOutput::Content, false).is_err());
+        assert!(output(answer(200, "application/json", "YQ=="), &json!({}), HttpOutput::Content, false).is_err());
     }
 
     #[test]
     fn statuses_are_errors_by_the_rules_of_redirect() {
         for (status, redirect, well) in [(302, false, false), (302, true, true), (404, true, false), (201, false, true)]
         {
-            let result = output(answer(status, "text/plain", ""), json!({}), HttpOutput::Content, redirect);
+            let result = output(answer(status, "text/plain", ""), &json!({}), HttpOutput::Content, redirect);
             assert_eq!(result.is_ok(), well, "{status}");
             if let Err(error) = result {
                 assert_eq!(error.status, status);

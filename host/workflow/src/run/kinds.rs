@@ -44,7 +44,7 @@ impl Run<'_> {
             TaskKind::Fork { branches, compete } => self.fork(branches, *compete, input, at, state).await,
             TaskKind::Emit(event) => self.emit(event, frame, at, state).await,
             TaskKind::For { each, at: index, over, condition, tasks } => {
-                let each = Each { each, index, condition: condition.as_ref(), tasks };
+                let each = Each { item: each, index, condition: condition.as_ref(), tasks };
                 let items = self.evaluate(over, input, frame, state).await?;
                 self.each(&each, items, input, frame, at, state).await
             }
@@ -90,14 +90,14 @@ impl Run<'_> {
             return Err(Stop::error(ErrorType::Expression, "`for.in` is not a list", frame.pointer));
         };
         let most = self.limits.iterations;
-        let before = [each.each, each.index].map(|name| (name, state.variables.get(name).cloned()));
+        let before = [each.item, each.index].map(|name| (name, state.variables.get(name).cloned()));
         let mut value = input.clone();
         let mut ended = Ended::List;
         for (number, item) in (0_u64..).zip(items) {
             if number >= most {
                 return Err(Stop::bound(format!("a `for` has at most {most} iterations"), frame.pointer));
             }
-            state.variables.insert(each.each.to_owned(), item);
+            state.variables.insert(each.item.to_owned(), item);
             state.variables.insert(each.index.to_owned(), json!(number));
             let goes_on = match each.condition {
                 Some(condition) => self.holds(condition, &value, frame, state).await?,
@@ -177,7 +177,7 @@ impl Run<'_> {
 
 /// A `for`, but for its list.
 struct Each<'a> {
-    each: &'a str,
+    item: &'a str,
     index: &'a str,
     condition: Option<&'a std::sync::Arc<Expression>>,
     tasks: &'a TaskList,

@@ -130,13 +130,13 @@ impl Run<'_> {
         let mut texts = BTreeMap::new();
         for (name, value) in fields {
             let value = match value {
-                Sealed::Plain(value) => match scalar(&value) {
-                    Some(text) => Sealed::Plain(Value::String(text)),
-                    None => {
+                Sealed::Plain(value) => {
+                    let Some(text) = scalar(&value) else {
                         let detail = format!("`{what}` has a value that is not a text");
                         return Err(Stop::error(ErrorType::Expression, detail, frame.pointer));
-                    }
-                },
+                    };
+                    Sealed::Plain(Value::String(text))
+                }
                 sealed => sealed,
             };
             texts.insert(name, value);
@@ -202,7 +202,9 @@ fn expand(parts: &[Part], input: &Value) -> Result<String, String> {
                         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                             url.push(char::from(byte));
                         } else {
-                            url.push_str(&format!("%{byte:02X}"));
+                            let digits =
+                                [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+                            url.extend(['%'].into_iter().chain(digits.map(|digit| digit.to_ascii_uppercase())));
                         }
                     }
                 }

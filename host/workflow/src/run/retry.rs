@@ -20,7 +20,7 @@ use crate::{
 /// How long to wait before the attempt with this number, counted from 1 after the first time. It grows no longer than
 /// to about ten years.
 pub fn backoff_delay(backoff: Backoff, delay: Duration, attempt: u64) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
     let factor = match backoff {
         Backoff::Constant => 1,
         Backoff::Linear => attempt.max(1),
@@ -166,7 +166,6 @@ impl Run<'_> {
     }
 
     /// Waits for the next attempt, if there is to be one.
-    #[expect(clippy::too_many_arguments, reason = "all of it is of this one place")]
     async fn again(
         &self,
         catch: &Catch,

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::{World, document, read, run_in};
 
-fn event(kind: &str, data: Value) -> Value {
+fn event(kind: &str, data: impl Into<Value>) -> Value {
+    let data = data.into();
     json!({"specversion": "1.0", "id": "1", "source": "https://a/b", "type": kind, "data": data})
 }
 

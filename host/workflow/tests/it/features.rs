@@ -59,10 +59,11 @@ fn scenarios_of(feature: &str) -> Vec<Scenario> {
             quoted = Some((line.len() - line.trim_start().len(), Vec::new()));
         } else if let Some(name) = bare.strip_prefix("Scenario:") {
             scenarios.push(Scenario { name: name.trim().to_owned(), steps: Vec::new() });
-        } else if !bare.is_empty() && !bare.starts_with('#') {
-            if let Some(scenario) = scenarios.last_mut() {
-                scenario.steps.push(Step { line: bare.to_owned(), text: None });
-            }
+        } else if !bare.is_empty()
+            && !bare.starts_with('#')
+            && let Some(scenario) = scenarios.last_mut()
+        {
+            scenario.steps.push(Step { line: bare.to_owned(), text: None });
         }
     }
     scenarios

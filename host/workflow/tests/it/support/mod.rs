@@ -132,7 +132,7 @@ impl World {
     /// `None`: it never ends.
     fn happen(&self, at: &StepId, effect: &Effect) -> Option<Result<Value, Failure>> {
         match effect {
-            Effect::Call(call) => Some(answer(call)),
+            Effect::Call(call) => Some(Ok(answer(call))),
             Effect::Wait(_) => Some(Ok(Value::Null)),
             Effect::Emit(event) => Some(Ok(event.clone())),
             Effect::Workflow(reference) => {
