@@ -260,6 +260,10 @@ impl Reader {
                 Some(inner) => {
                     self.compile(node, inner, position).map_or(Template::Plain(Value::Null), Template::Expression)
                 }
+                // Where a secret may be, it is a reference; anywhere else its name is refused, in either mode.
+                None if self.loose && mentions(text, "secrets") => {
+                    self.compile(node, text, position).map_or(Template::Plain(Value::Null), Template::Expression)
+                }
                 None if self.loose => self.loose_text(text, position),
                 None => Template::Plain(node.value.clone()),
             },
@@ -274,9 +278,6 @@ impl Reader {
     fn loose_text(&mut self, text: &str, position: Position) -> Template {
         let known: Vec<String> =
             position.variables().iter().map(|name| (*name).to_owned()).chain(self.variables.iter().cloned()).collect();
-        if mentions(text, "secrets") {
-            return Template::Plain(Value::String(text.to_owned()));
-        }
         match self.read_expression(text, &known) {
             Ok(expression) => Template::Loose(expression, text.to_owned()),
             Err(_) => Template::Plain(Value::String(text.to_owned())),

@@ -28,7 +28,8 @@ pub enum Sealing {
 }
 
 pub(super) fn read(reader: &mut Reader, node: &Node<'_>, position: Position) -> Sealing {
-    if let Some(text) = node.value.as_str().and_then(enclosed)
+    if let Some(text) = node.value.as_str()
+        && let Some(text) = enclosed(text).or_else(|| reader.loose.then_some(text))
         && mentions(text, "secrets")
         && let Some(secret) = reference(text)
     {

@@ -123,7 +123,7 @@ impl Run<'_> {
         let (raw, ended) = self.list(&each.tasks, item, &list, state).await?;
         let frame = Frame { raw_output: Some(&raw), ..*frame };
         let output = self.mapped(&each.output, raw.clone(), &frame, state).await?;
-        let output = checked(&each.output, &output, "the output of `foreach`")?;
+        checked(&each.output, &output, "the output of `foreach`")?;
         let frame = Frame { output: Some(&output), ..frame };
         self.export(&each.export, &output, &frame, state).await?;
         for (name, value) in before {

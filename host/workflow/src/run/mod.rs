@@ -82,8 +82,8 @@ async fn whole(run: &Run<'_>, start: &Start, state: &mut State) -> Result<Value,
         return Err(Stop::Bound(WorkflowError::new(ErrorType::Runtime, why)));
     }
     let frame = Frame::default();
-    let input = checked(&workflow.input, &start.input, "the workflow's input")?;
-    let input = run.mapped(&workflow.input, input, &frame, state).await?;
+    checked(&workflow.input, &start.input, "the workflow's input")?;
+    let input = run.mapped(&workflow.input, start.input.clone(), &frame, state).await?;
     if let Some(timeout) = &workflow.timeout {
         let after = run.duration(timeout, &input, &frame, state).await?;
         state.deadlines.push(state.clock.plus(after));
@@ -93,14 +93,14 @@ async fn whole(run: &Run<'_>, start: &Start, state: &mut State) -> Result<Value,
     let root = StepId::root();
     let (output, Ended::List | Ended::Workflow) = run.list(&workflow.tasks, input, &root.list("do"), state).await?;
     let output = run.mapped(&workflow.output, output, &frame, state).await?;
-    checked(&workflow.output, &output, "the workflow's output").map(|_| ())?;
+    checked(&workflow.output, &output, "the workflow's output")?;
     Ok(output)
 }
 
-/// The value, if it satisfies the schema.
-fn checked(transform: &Transform, value: &Value, what: &str) -> Result<Value, Stop> {
+/// Checks a value against its schema, if it has one.
+fn checked(transform: &Transform, value: &Value, what: &str) -> Result<(), Stop> {
     match transform.schema.as_ref().and_then(|schema| schema.violations(value)) {
-        None => Ok(value.clone()),
+        None => Ok(()),
         Some(why) => {
             Err(Stop::Error(WorkflowError::new(ErrorType::Validation, format!("{what} breaks its schema: {why}"))))
         }

@@ -64,8 +64,8 @@ impl Run<'_> {
             return Ok((raw, Flow::Continue));
         }
         self.tell(at, task, state, ProgressPhase::Started);
-        let input = checked(&task.input, &raw, "the task's input")?;
-        let input = self.mapped(&task.input, input, &frame, state).await?;
+        checked(&task.input, &raw, "the task's input")?;
+        let input = self.mapped(&task.input, raw.clone(), &frame, state).await?;
         frame.input = Some(&input);
         if let Some(timeout) = &task.timeout {
             let after = self.duration(timeout, &input, &frame, state).await?;
@@ -75,7 +75,7 @@ impl Run<'_> {
         let raw_output = self.bounded(raw_output, at.pointer())?;
         frame.raw_output = Some(&raw_output);
         let output = self.mapped(&task.output, raw_output.clone(), &frame, state).await?;
-        let output = checked(&task.output, &output, "the task's output")?;
+        checked(&task.output, &output, "the task's output")?;
         frame.output = Some(&output);
         self.export(&task.export, &output, &frame, state).await?;
         self.tell(at, task, state, ProgressPhase::Completed);
@@ -107,7 +107,7 @@ impl Run<'_> {
         if let Some(mapping) = &export.mapping {
             state.context = Arc::new(self.resolve(mapping, output, frame, state).await?);
         }
-        checked(export, &state.context, "the context").map(|_| ())
+        checked(export, &state.context, "the context")
     }
 
     /// How long a duration is.

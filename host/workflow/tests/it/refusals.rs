@@ -106,6 +106,8 @@ fn secrets_are_references_where_they_may_be_and_nothing_else() {
     }
     let token = "/do/0/a/with/endpoint/authentication/bearer/token";
     let bearer = |token: &str| call(&format!("{{uri: https://a/b, authentication: {{bearer: {{token: '{token}'}}}}}}"));
+    let loose = call("https://a/b, body: $secrets.token") + "\nevaluate: {mode: loose}";
+    refused(&loose, "/do/0/a/with/body", FaultKind::BadExpression, "refused");
     refused(&bearer("${ $secrets.tokn }"), token, FaultKind::UnknownName, "did you mean `token`");
     refused(&bearer("${ \"Bearer \" + $secrets.token }"), token, FaultKind::BadExpression, "refused");
     refused(

@@ -51,6 +51,17 @@ fn whole(workflow: &Workflow) -> (Value, Journal, Vec<(StepId, Effect)>) {
 }
 
 #[test]
+fn an_execution_can_move_between_threads() {
+    fn moves<T: Send>(_: &T) {}
+    fn is_shared<T: Send + Sync>(_: &T) {}
+    let (world, workflow) = (world(), read(&document(EVERYTHING)));
+    let start = nexus_workflow::Start::new("e", crate::support::BEGIN, json!({}));
+    let evaluator = nexus_workflow::DirectEvaluator::default();
+    moves(&nexus_workflow::run(&workflow, &start, &world, &evaluator));
+    is_shared(&workflow);
+}
+
+#[test]
 fn every_effect_has_a_name_of_its_own() {
     let (_, journal, begun) = whole(&read(&document(EVERYTHING)));
     let names: BTreeSet<&StepId> = begun.iter().map(|(at, _)| at).collect();
