@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Components, Sealing, SecretReference,
+    node::{Node, Position},
     places::{self, Place},
-    reader::{Node, Position, Reader},
+    reader::Reader,
     sealing,
 };
 use crate::fault::{Fault, FaultKind};

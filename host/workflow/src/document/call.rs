@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::{
     Authentication, Components, Duration, Endpoint, Sealing, authentication, duration, endpoint,
+    node::{Node, Position},
     places::{self, Place, REFUSED_CALLS},
-    reader::{Node, Position, Reader},
+    reader::Reader,
     sealing,
 };
 use crate::{

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{
     Components, Duration, TaskList, duration,
     list::{self, Targets},
+    node::{Node, Position},
     places,
-    reader::{Node, Position, Reader},
+    reader::Reader,
 };
 use crate::{
     expression::{Expression, Template},

@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Authentication, Duration, Retry, Task, authentication, catch, duration, list, places,
-    reader::{Node, Position, Reader},
+    Authentication, Duration, Retry, Task, authentication, catch, duration, list,
+    node::{Node, Position},
+    places,
+    reader::Reader,
     task,
 };
 use crate::{

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
+    node::{Node, Position},
     places,
-    reader::{Node, Position, Reader},
+    reader::Reader,
 };
 use crate::{
     expression::{Expression, enclosed},

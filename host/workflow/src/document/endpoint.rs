@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    Authentication, Components, authentication, places,
-    reader::{Node, Position, Reader},
+    Authentication, Components, authentication,
+    node::{Node, Position},
+    places,
+    reader::Reader,
 };
 use crate::{
     expression::{Expression, enclosed},

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::{
     Components, TaskKind, TaskList, Transform,
     list::{self, Targets},
+    node::{Node, Position},
     places,
-    reader::{Node, Position, Reader},
+    reader::Reader,
     task,
 };
 use crate::{

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    Duration, Strategy, duration, event, places,
-    reader::{Node, Position, Reader},
+    Duration, Strategy, duration, event,
+    node::{Node, Position},
+    places,
+    reader::Reader,
 };
 use crate::fault::{Fault, FaultKind, cut};
 

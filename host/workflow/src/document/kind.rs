@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{
     Case, Components, ErrorTemplate, TaskKind, call, catch, components, duration, event,
     list::{self, Siblings, Targets},
+    node::{Node, Position},
     places,
-    reader::{Node, Position, Reader},
+    reader::Reader,
     run_task,
     task::flow,
 };

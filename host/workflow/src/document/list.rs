@@ -1,10 +1,6 @@
 //! Lists of tasks.
 
-use super::{
-    Components, Task,
-    reader::{Node, Reader},
-    task,
-};
+use super::{Components, Task, node::Node, reader::Reader, task};
 use crate::{
     fault::{Fault, FaultKind},
     limits::TASK_DEPTH,

@@ -10,6 +10,7 @@ mod event;
 mod info;
 mod kind;
 mod list;
+mod node;
 mod places;
 mod reader;
 mod run_task;

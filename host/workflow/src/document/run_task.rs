@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    duration, places,
-    reader::{Node, Position, Reader},
+    duration,
+    node::{Node, Position},
+    places,
+    reader::Reader,
 };
 use crate::{
     expression::Template,

@@ -5,10 +5,7 @@ use std::{fmt, sync::Arc};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator, error::ValidationErrorKind as Kind};
 use serde_json::Value;
 
-use super::{
-    places,
-    reader::{Node, Reader},
-};
+use super::{node::Node, places, reader::Reader};
 use crate::fault::{Fault, FaultKind, cut};
 
 const PATTERN_BYTES: usize = 1 << 20;

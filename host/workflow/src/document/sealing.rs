@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Node, Position, Reader};
+use super::{
+    node::{Node, Position},
+    reader::Reader,
+};
 use crate::expression::{Template, enclosed, mentions};
 
 /// A secret, which only the host opens: `${ $secrets.name.field }`.

@@ -8,8 +8,9 @@ use super::{
     CallKind, Catch, Components, Duration, ErrorTemplate, ForEach, Listening, Running, Schema, TaskList, components,
     kind,
     list::Siblings,
+    node::{Node, Position},
     places::{self, Place},
-    reader::{Node, Position, Reader},
+    reader::Reader,
     schema,
 };
 use crate::{

@@ -8,8 +8,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Components, DocumentInfo, Duration, Grants, Schedule, TaskList, Transform, components, info, list, places,
-    reader::{Node, Position, Reader},
+    Components, DocumentInfo, Duration, Grants, Schedule, TaskList, Transform, components, info, list,
+    node::{Node, Position},
+    places,
+    reader::Reader,
     task,
 };
 use crate::{
