@@ -4,6 +4,7 @@ mod world;
 
 use std::{
     collections::BTreeMap,
+    hash::{Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pace: i64,
     /// Effects after which nothing is answered any more, as after a crash.
     breaks_after: Option<usize>,
+    /// In what order effects at the same time end.
+    seed: Option<u64>,
 }
 
 impl World {
@@ -56,6 +59,7 @@ impl World {
             events: Vec::new(),
             pace: 1,
             breaks_after: None,
+            seed: None,
         }
     }
 
@@ -77,6 +81,21 @@ impl World {
     pub(crate) fn breaking_after(mut self, effects: usize) -> Self {
         self.breaks_after = Some(effects);
         self
+    }
+
+    pub(crate) fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Lets others go first, more or less often.
+    async fn dawdle(&self, at: &StepId) {
+        let Some(seed) = self.seed else { return };
+        let mut hasher = std::hash::DefaultHasher::new();
+        (seed, at).hash(&mut hasher);
+        for _ in 0..hasher.finish() % 7 {
+            futures::pending!();
+        }
     }
 
     pub(crate) fn begun(&self) -> Vec<(StepId, Effect)> {
@@ -149,6 +168,7 @@ impl World {
 #[async_trait]
 impl Effects for World {
     async fn perform(&self, at: &StepId, effect: Effect, deadline: Option<Moment>) -> Outcome {
+        self.dawdle(at).await;
         match self.perform_now(at, effect, deadline) {
             Some(outcome) => outcome,
             None => match deadline {
@@ -206,10 +226,13 @@ pub(crate) fn run_in(world: &World, workflow: &Workflow, input: Value) -> Option
     let execution = run(workflow, &start, world, &evaluator);
     block_on(async {
         futures::pin_mut!(execution);
-        match futures::poll!(execution.as_mut()) {
-            std::task::Poll::Ready(finished) => Some(finished),
-            std::task::Poll::Pending => None,
+        // No effect dawdles for longer than that.
+        for _ in 0..1000 {
+            if let std::task::Poll::Ready(finished) = futures::poll!(execution.as_mut()) {
+                return Some(finished);
+            }
         }
+        None
     })
 }
 
