@@ -80,9 +80,11 @@ impl Expression {
         &self.variables
     }
 
-    /// Evaluates it here and now. `value` gives the values of [`Self::variables`], in that order. Its one output, `null`
-    /// if there is none; of at most `bytes` bytes of JSON. How long it takes and what memory is used on the way is not
-    /// bounded here: jq can loop. Whoever evaluates what a stranger wrote does so in a process that can be killed.
+    /// Evaluates it here and now. `values` are those of [`Self::variables`], in that order. Its one output, `null` if there
+    /// is none; of at most `bytes` bytes of JSON.
+    ///
+    /// What it takes on the way is not bounded here: jq can loop, fill the memory, and nest a value so deep that to drop it
+    /// uses up the stack, which ends the process. What a stranger wrote is evaluated in a process that can be killed.
     ///
     /// # Errors
     /// If it fails, has several outputs, or one that is larger, deeper or no JSON.
