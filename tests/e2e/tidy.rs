@@ -12,13 +12,14 @@ use std::{
 use serde_json::Value;
 
 /// The crates of the host and their layers. A crate imports lower layers only.
-const LAYERS: [(&str, u8); 11] = [
+const LAYERS: [(&str, u8); 12] = [
     ("nexus-model", 0),
     ("nexus-definitions", 1),
     ("nexus-egress", 1),
     ("nexus-llm", 1),
     ("nexus-signals", 1),
     ("nexus-state", 1),
+    ("nexus-workflow", 1),
     ("nexus-mcp", 2),
     ("nexus-sandbox", 2),
     ("nexus-wasm", 2),
@@ -28,11 +29,12 @@ const LAYERS: [(&str, u8); 11] = [
 
 /// Heavy dependencies, and the one crate of the host that may name each.
 /// (The program in the sandbox, which is not of the host, is a client of MCP by itself.)
-const OWNERS: [(&str, &str); 17] = [
+const OWNERS: [(&str, &str); 18] = [
     ("axum", "nexus-server"),
     ("bollard", "nexus-sandbox"),
     ("clap", "nexus-server"),
     ("git2", "nexus-state"),
+    ("jaq-core", "nexus-workflow"),
     ("minijinja", "nexus-definitions"),
     ("oci-client", "nexus-server"),
     ("rmcp", "nexus-mcp"),
