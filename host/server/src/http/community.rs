@@ -206,8 +206,8 @@ pub(crate) async fn add(
     let events = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
     loop {
         match making.next().await {
-            Step::Done(written) => return Ok(answer(&making.app, &written?)),
-            Step::Line(line) if events => return Ok(making.events(line)),
+            Step::Done(written) => return Ok(answer(&making.app, &(*written)?)),
+            Step::Line(line) if events => return Ok(making.events(&line)),
             Step::Line(_) => {}
         }
     }
@@ -262,7 +262,7 @@ struct Making {
 
 enum Step {
     Line(String),
-    Done(Result<Written, Problem>),
+    Done(Box<Result<Written, Problem>>),
 }
 
 impl Making {
@@ -270,23 +270,27 @@ impl Making {
         tokio::select! {
             biased;
             Some(line) = self.lines.recv() => Step::Line(line),
-            done = &mut self.work => Step::Done(done),
+            done = &mut self.work => Step::Done(Box::new(done)),
         }
     }
 
-    fn events(self, first: String) -> Response {
+    fn events(self, first: &str) -> Response {
         let rest = stream::unfold(Some(self), |making| async {
             let mut making = making?;
             match making.next().await {
                 Step::Line(line) => Some((line_event(&line), Some(making))),
-                Step::Done(Ok(written)) => {
-                    let written = told(&making.app, &written);
-                    Some((Event::default().event("written").data(json!(written).to_string()), None))
+                Step::Done(done) => {
+                    let last = match *done {
+                        Ok(written) => {
+                            Event::default().event("written").data(json!(told(&making.app, &written)).to_string())
+                        }
+                        Err(problem) => Event::default().event("error").data(problem.to_json()),
+                    };
+                    Some((last, None))
                 }
-                Step::Done(Err(problem)) => Some((Event::default().event("error").data(problem.to_json()), None)),
             }
         });
-        let all = futures::StreamExt::chain(stream::iter([line_event(&first)]), rest);
+        let all = futures::StreamExt::chain(stream::iter([line_event(first)]), rest);
         let all = futures::StreamExt::map(all, Ok::<_, Infallible>);
         let mut response = Sse::new(all).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
         response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
