@@ -18,7 +18,10 @@ fn house(folder: &Path) -> Result<House> {
     let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../apps");
     git(folder, &["init", "-q", "--bare", "-b", "main", "remote.git"])?;
     let recordings = apps.join("recordings");
-    let settings = format!("definitions: {{ remote: {{ url: \"{}\" }} }}\n", folder.join("remote.git").display());
+    let remote = folder.join("remote.git");
+    // What is asked at random must not make images at an engine of this machine.
+    let settings =
+        format!("sandbox: {{ driver: off }}\ndefinitions: {{ remote: {{ url: \"{}\" }} }}\n", remote.display());
     House::start(HouseOptions::new(programs()?, apps, recordings, settings), folder)
 }
 

@@ -121,7 +121,7 @@ impl Sources {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, SettingsError> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    yaml(text).map_err(|error| {
         let place = error.location();
         let (line, column) = place.map_or((1, 1), |place| (place.line(), place.column()));
         let offset = miette::SourceOffset::from_location(text, to_index(line), to_index(column));
@@ -134,6 +134,11 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, S
             place: (offset.offset().min(text.len()), 0).into(),
         }
     })
+}
+
+/// Of YAML 1.2: `off` is a word.
+fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
 }
 
 fn to_index(number: u64) -> usize {
@@ -166,7 +171,7 @@ fn variables(environment: &Environment) -> (Vec<Override>, Vec<String>) {
 
 fn lay_over(tree: &mut Value, layer: &Override) -> Result<Settings, SettingsError> {
     let error = |message: String| SettingsError::Override { origin: layer.origin.clone(), message };
-    let typed: Value = serde_saphyr::from_str(&layer.value).unwrap_or_else(|_| layer.value.clone().into());
+    let typed: Value = yaml(&layer.value).unwrap_or_else(|_| layer.value.clone().into());
     put(tree, &layer.path, typed).ok_or_else(|| error(format!("`{}` is not a setting", layer.path.join("."))))?;
     serde_json::from_value(tree.clone()).or_else(|refused| {
         // What reads as a number may be meant as text.
@@ -194,6 +199,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Environment, Override, Settings, Sources};
+    use crate::settings::SandboxDriver;
 
     fn load(file: &str, variables: &[(&str, &str)], flags: Vec<Override>) -> Result<Settings, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -214,6 +220,13 @@ mod tests {
         assert_eq!(settings.limits.drain, Duration::from_secs(5));
         assert_eq!(settings.limits.in_flight, 1024);
         assert_eq!(settings.data_dir.to_str(), Some("/x"));
+    }
+
+    #[test]
+    fn a_word_is_no_boolean() {
+        let settings = load("sandbox: { driver: off, allow_tags: true }\n", &[], Vec::new()).unwrap();
+        assert_eq!((settings.sandbox.driver, settings.sandbox.allow_tags), (SandboxDriver::Off, true));
+        assert!(load("sandbox: { allow_tags: yes }\n", &[], Vec::new()).is_err());
     }
 
     #[test]
