@@ -192,3 +192,40 @@ fn apt_as_root() -> Command {
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
+
+/// A server that Debian packages and tests start by themselves.
+pub(super) struct Server {
+    /// What people call it.
+    pub(super) name: &'static str,
+    /// Debian's package, which brings all its programs.
+    pub(super) package: &'static str,
+    /// The oldest main version that the tests take.
+    pub(super) oldest: u32,
+    /// The main version, if all its programs are there.
+    pub(super) version: fn() -> Option<u32>,
+    /// What the tests need it for.
+    pub(super) why: &'static str,
+    /// What to do where it cannot be installed.
+    pub(super) mend: &'static str,
+}
+
+impl Server {
+    /// Makes sure that it is there, and not too old. It is installed where it is missing; the service that comes with the package is
+    /// not left running.
+    pub(super) fn ensure(&self) -> Result<()> {
+        let Self { name, package, oldest, version, why, mend } = *self;
+        if let Some(version) = version() {
+            if version < oldest {
+                bail!("{name} is of version {version}, and the tests need {oldest} or later: upgrade it");
+            }
+            return Ok(());
+        }
+        out::step("setup", &format!("installing Debian's {package}: {why}"));
+        if search(&format!("^{package}$")).is_empty() {
+            bail!("there is no package {package} here: {mend}");
+        }
+        install(&[package.to_owned()]).context(mend)?;
+        stop_service(package)?;
+        version().map(drop).with_context(|| format!("{package} was installed and is not found: {mend}"))
+    }
+}

@@ -5,35 +5,24 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use super::{debian, entries, said};
-use crate::out;
+use super::{debian::Server, entries, said};
 
-/// Debian's package, of whatever version the release has.
-const PACKAGE: &str = "postgresql";
-/// The oldest version that the test takes.
-const OLDEST: u32 = 13;
 /// Where Debian's packages put their programs, a folder for each version: they are on no path.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Makes sure that the programs of a `PostgreSQL` of version 13 or later are there, `initdb` and `postgres`. On Debian they are
-/// installed where they are missing; the cluster that comes with the package is not left running: tests make their own.
+/// Makes sure that the programs of a `PostgreSQL` of version 13 or later are there, `initdb` and `postgres`: tests make their own cluster.
 pub(super) fn ensure() -> Result<()> {
-    let mend = "install PostgreSQL 13 or later, so that `initdb` and `postgres` are found";
-    if let Some(version) = version() {
-        if version < OLDEST {
-            bail!("PostgreSQL is of version {version}, and the tests need {OLDEST} or later: upgrade it");
-        }
-        return Ok(());
-    }
-    out::step("setup", "installing Debian's postgresql: an MCP server of others is tested on a real database");
-    if debian::search(&format!("^{PACKAGE}$")).is_empty() {
-        bail!("there is no package {PACKAGE} here: {mend}");
-    }
-    debian::install(&[PACKAGE.to_owned()]).context(mend)?;
-    debian::stop_service(PACKAGE)?;
-    version().map(drop).with_context(|| format!("{PACKAGE} was installed and is not found: {mend}"))
+    let server = Server {
+        name: "PostgreSQL",
+        package: "postgresql",
+        oldest: 13,
+        version,
+        why: "an MCP server of others is tested on a real database",
+        mend: "install PostgreSQL 13 or later, so that `initdb` and `postgres` are found",
+    };
+    server.ensure()
 }
 
 /// The newest main version of which both programs are there: in one of Debian's folders, or on the path.

@@ -2,15 +2,13 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::{debian, said};
+use super::{
+    debian::{self, Server},
+    said,
+};
 use crate::out;
-
-/// Debian's package, which brings both programs.
-const PACKAGE: &str = "redis-server";
-/// The oldest version that the tests take.
-const OLDEST: u32 = 7;
 
 /// Makes sure that a Redis of version 7 or later is there, and `openssl`, which makes certificates for it. On Debian they are installed where they are missing; the service that
 /// comes with the package is not left running.
@@ -20,20 +18,15 @@ pub(crate) fn ensure() -> Result<()> {
         let mend = "install OpenSSL 3, so that `openssl` is found";
         debian::install(&["openssl".to_owned()]).context(mend)?;
     }
-    if let Some(version) = version() {
-        if version < OLDEST {
-            bail!("redis-server is of version {version}, and the tests need {OLDEST} or later: upgrade it");
-        }
-        return Ok(());
-    }
-    out::step("setup", "installing Debian's redis-server: the store in Redis is tested on a real one");
-    let mend = "install Redis 7 or later, so that `redis-server` and `redis-cli` are found";
-    if debian::search(&format!("^{PACKAGE}$")).is_empty() {
-        bail!("there is no package {PACKAGE} here: {mend}");
-    }
-    debian::install(&[PACKAGE.to_owned()]).context(mend)?;
-    debian::stop_service(PACKAGE)?;
-    version().map(drop).with_context(|| format!("{PACKAGE} was installed and is not found: {mend}"))
+    let server = Server {
+        name: "redis-server",
+        package: "redis-server",
+        oldest: 7,
+        version,
+        why: "the store in Redis is tested on a real one",
+        mend: "install Redis 7 or later, so that `redis-server` and `redis-cli` are found",
+    };
+    server.ensure()
 }
 
 /// The main version, if both programs are there.
