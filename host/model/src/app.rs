@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, SandboxPool, ToolUse, Trigger, VersionHash,
+    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, SandboxPool, StepOf, ToolUse, Trigger, VersionHash, WorkflowDefinition,
     canonical_json, sha256_hex,
 };
 
@@ -105,6 +105,9 @@ pub struct Operation {
     pub implementation: Implementation,
     /// Whether and when code may take over.
     pub optimize: Optimize,
+    /// The step of a workflow that it is, if it is one. Such an operation stands in no `app.yaml`: it was made of the step, so
+    /// that the oracle can look at it. Nobody outside is shown it or calls it.
+    pub step: Option<StepOf>,
 }
 
 impl Operation {
@@ -118,6 +121,7 @@ impl Operation {
             }),
             Implementation::Component { digest, .. } => serde_json::json!({ "component": digest }),
             Implementation::Worker(told) => serde_json::json!({ "worker": **told }),
+            Implementation::Workflow(workflow) => serde_json::json!({ "workflow": workflow.version }),
         };
         let parts = serde_json::json!({
             "input": *self.input, "output": *self.output, "implementation": implementation,
@@ -140,6 +144,8 @@ pub enum Implementation {
     },
     /// A program in one of the application's sandboxes, which is told this beside the input.
     Worker(Arc<Value>),
+    /// A workflow, which the host's own program in a sandbox walks.
+    Workflow(Arc<WorkflowDefinition>),
 }
 
 /// A prompt template in the `.prompt.yml` form.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Message, ModelParameters, NanoUsd};
+use crate::{ConverseRequest, Message, ModelParameters, NanoUsd, Reply};
 
 /// What is asked of a model.
 #[derive(Debug, Clone)]
@@ -195,6 +195,14 @@ pub trait ModelProvider: Send + Sync {
         request: &GenerateRequest,
         sink: Option<&mut dyn TokenSink>,
     ) -> Result<Generation, ModelError>;
+
+    /// Asks a model to go on with a conversation and waits for the whole reply. `sink` sees pieces of what it says, not of
+    /// the tools that it wants.
+    async fn converse(
+        &self,
+        request: &ConverseRequest,
+        sink: Option<&mut dyn TokenSink>,
+    ) -> Result<Reply, ModelError>;
 
     /// What stands behind an alias itself, not behind its fall-backs, as `endpoint/model`: part of an operation's version.
     /// `None` for an unknown alias.

@@ -7,6 +7,7 @@ mod app;
 mod canonical;
 mod catalogue;
 mod component;
+mod conversation;
 mod definitions;
 mod event;
 mod execution;
@@ -24,6 +25,7 @@ mod stream;
 mod tcp_destination;
 mod trigger;
 mod web_origin;
+mod workflow;
 
 pub use app::{
     App, Budget, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode,
@@ -36,6 +38,7 @@ pub use catalogue::{
     Question, ResourceBody, ResourceData, SilentCaller, ToolAnswered, ToolCaller, ToolCatalogue, ToolContent,
 };
 pub use component::{BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind, LoadError};
+pub use conversation::{ChatMessage, ConverseRequest, ModelTool, Reply, ToolRequest};
 pub use definitions::{
     Author, Change, CommitError, DefinitionError, DefinitionStore, Expected, FileTree, MemoryAction, MemoryEdit,
     Snapshot, apply_memory,
@@ -66,3 +69,4 @@ pub use stream::{ConsumerGroup, Delivery, PendingEntry, StreamStart};
 pub use tcp_destination::{InvalidTcpDestination, TcpDestination};
 pub use trigger::{MissedRuns, SignatureScheme, Trigger, TriggerInput, TriggerOn, Verification};
 pub use web_origin::{InvalidWebOrigin, WebHost, WebOrigin};
+pub use workflow::{AgentTask, InterruptedPolicy, StepOf, WorkflowDefinition};

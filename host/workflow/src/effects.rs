@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use nexus_model::{ChatMessage, ModelParameters, ModelTool, NanoUsd};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -96,6 +97,15 @@ pub enum Call {
         /// Its arguments.
         with: Value,
     },
+    /// What an agent begins with: its arguments made complete. The outcome is an [`AgentStart`]. No document says this: whoever
+    /// runs an agent ([`NexusFunction::Agent`]) asks it at the step `agent/0`.
+    AgentStart {
+        /// The arguments of `call: agent`.
+        with: Value,
+    },
+    /// A model goes on with an agent's conversation. The outcome is a [`nexus_model::Reply`]. No document says this: whoever runs
+    /// an agent asks it at the steps `turn/N`, and has the tools used at `turn/N/tool/M`.
+    AgentTurn(AgentTurn),
     /// A container, script or shell command, which is only read where it is granted. The outcome is an object with
     /// `code`, `stdout` and `stderr`.
     Process {
@@ -106,6 +116,62 @@ pub enum Call {
         /// Whether to wait for its end; if not, the outcome is `null` at once.
         awaited: bool,
     },
+}
+
+/// What an agent begins with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentStart {
+    /// The alias of its model.
+    pub model: String,
+    /// Instructions, the application's memory, and the prompt, rendered.
+    pub messages: Vec<ChatMessage>,
+    /// The tools that it may use, as the model is told of them, by their names in Nexus.
+    pub tools: BTreeMap<String, ModelTool>,
+    /// Sampling settings.
+    pub parameters: ModelParameters,
+    /// JSON Schema 2020-12 of its answer; any text if `None`.
+    pub output: Option<Value>,
+    /// When it has to stop.
+    pub limits: AgentLimits,
+    /// Tokens that the conversation may have before its beginning is summarised.
+    pub context_tokens: u64,
+}
+
+/// When an agent has to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentLimits {
+    /// Turns of the model.
+    pub steps: u32,
+    /// Tokens of all prompts and answers.
+    pub tokens: Option<u64>,
+    /// What they may cost, in 10⁻⁹ US dollars.
+    pub cost: Option<NanoUsd>,
+    /// Milliseconds from its beginning.
+    pub time_ms: Option<u64>,
+    /// Tools that are used at one time.
+    pub parallel: u32,
+}
+
+impl Default for AgentLimits {
+    fn default() -> Self {
+        Self { steps: 20, tokens: None, cost: None, time_ms: None, parallel: 8 }
+    }
+}
+
+/// A model is to go on with an agent's conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentTurn {
+    /// The alias of the model.
+    pub model: String,
+    /// What was said so far.
+    pub messages: Vec<ChatMessage>,
+    /// The tools that it may want to be used.
+    pub tools: Vec<ModelTool>,
+    /// Sampling settings.
+    pub parameters: ModelParameters,
+    /// JSON Schema 2020-12 of an answer that wants no tool; any text if `None`.
+    pub output: Option<Value>,
 }
 
 /// A request over HTTP.

@@ -41,7 +41,7 @@ pub use document::{
     TaskKind, TaskList, Transform, Transport, Until, Url, Workflow, surface,
 };
 pub use effects::{
-    Call, Credentials, Decision, Effect, Effects, EventPattern, Failure, HttpAnswer, HttpCall, McpTransport, Outcome,
+    AgentLimits, AgentStart, AgentTurn, Call, Credentials, Decision, Effect, Effects, EventPattern, Failure, HttpAnswer, HttpCall, McpTransport, Outcome,
     Progress, ProgressPhase, Resource, Sealed, WorkflowReference,
 };
 pub use error::{ErrorType, WorkflowError};

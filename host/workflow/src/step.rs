@@ -51,7 +51,9 @@ impl StepId {
         }
     }
 
-    pub(crate) fn mark(&self, what: &str, number: u64) -> Self {
+    /// A part of this step, such as `turn/3`.
+    #[must_use]
+    pub fn mark(&self, what: &str, number: u64) -> Self {
         Self { path: format!("{}/{what}/{number}", self.path), pointer: self.pointer.clone() }
     }
 
