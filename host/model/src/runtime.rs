@@ -194,6 +194,16 @@ pub trait RuntimeStore: Send + Sync {
     /// Applies all changes or none. They belong to one application or to the host (see [`Batch`]).
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
 
+    /// Applies all changes if the value of `fence` is `expected`, or else none; says which. Nothing comes between the look and
+    /// the changes. The fence belongs to whom the changes belong to, and may be among them.
+    async fn write_if(
+        &self,
+        fence: &Key,
+        expected: &[u8],
+        batch: Batch,
+        durability: Durability,
+    ) -> Result<bool, StoreError>;
+
     /// Sets the value if the present one is `expected` (`None`: not there); says whether it did. Durable. Of several
     /// racing writers with the same expectation exactly one wins.
     async fn compare_and_set(
@@ -272,6 +282,9 @@ pub trait RuntimeStore: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<PendingEntry>, StoreError>;
+
+    /// Whether no other host can have the store while this one has it.
+    fn is_exclusive(&self) -> bool;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -1,5 +1,7 @@
 //! Where sandboxes come from.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
@@ -15,6 +17,9 @@ pub trait Driver: Send + Sync {
     /// Builds an image, telling `progress` each line that is said, cut to 4 KiB; lines that there is no room for are left out. An image
     /// of the same content is taken as it is, unless it is to be built anew. Dropped, it ends the build.
     async fn build(&self, spec: BuildSpec, progress: mpsc::Sender<String>) -> Result<Built, SandboxError>;
+
+    /// What starts a program of the host's own, which needs nothing beside itself: a static one.
+    async fn own_program(&self, program: &Path) -> Result<SandboxSpec, SandboxError>;
 
     /// Removes what hosts have left behind that are no more. What belongs to a host that lives, or may live, stays.
     async fn reap(&self, owners: &dyn Owners) -> Result<Reaped, SandboxError>;

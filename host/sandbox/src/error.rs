@@ -74,6 +74,12 @@ pub enum SandboxError {
         /// Where it was looked for, if it was.
         place: Option<PathBuf>,
     },
+    /// A program of the host's own is not there.
+    #[error("there is no program at {}: `cargo xtask build` makes it beside `nexus`, where it has to be", .place.display())]
+    NoProgram {
+        /// Where it was looked for.
+        place: PathBuf,
+    },
     /// The relay of an outside server does not do what it should; what it said is in the message.
     #[error("the relay of the server does not run: {0}")]
     Relay(String),

@@ -24,7 +24,7 @@ pub use self::{
     error::{BoxError, SandboxError},
     guard::{EngineAddress, EngineGuard, GuardSettings, InvalidAddress},
     image::{ImageReference, InvalidImage},
-    manager::SandboxManager,
+    manager::{PoolName, PoolPart, SandboxManager},
     pool::{Action, Member, Phase, Pool, PoolSettings, PoolState, PoolStatus, SandboxHandler, Slot, plan},
     process::ProcessDriver,
     proxy::{Gate, ProxyBounds, Refused},

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fmt,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,8 +29,26 @@ pub struct SandboxManager<H: SandboxHandler> {
     pools: Mutex<Pools<H>>,
 }
 
+/// Whose a pool is, and what its sandboxes do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName {
+    /// The application.
+    pub app: AppName,
+    /// What they do for it.
+    pub part: PoolPart,
+}
+
+/// What the sandboxes of a pool do for their application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PoolPart {
+    /// They run a program of the application's.
+    Workers,
+    /// They walk its workflows.
+    Workflows,
+}
+
 struct Pools<H: SandboxHandler> {
-    of: BTreeMap<AppName, Pool<H>>,
+    of: BTreeMap<PoolName, Pool<H>>,
     closed: bool,
 }
 
@@ -43,22 +62,22 @@ impl<H: SandboxHandler> SandboxManager<H> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives an application a new pool. One that it had gives nothing out any more, and ends when what is out is back, a minute
+    /// Makes a new pool of this name. One that it had gives nothing out any more, and ends when what is out is back, a minute
     /// later at most. After [`drain`](Self::drain) this does nothing.
-    pub fn set(&self, app: AppName, handler: Arc<H>, spec: SandboxSpec, settings: PoolSettings) {
+    pub fn set(&self, name: PoolName, handler: Arc<H>, spec: SandboxSpec, settings: PoolSettings) {
         let mut pools = self.pools();
         if pools.closed {
             return;
         }
         let pool = Pool::new(self.driver.clone(), handler, spec, settings, &self.tasks);
-        let before = pools.of.insert(app, pool);
+        let before = pools.of.insert(name, pool);
         drop(pools);
         self.retire(before);
     }
 
-    /// Takes an application's pool away, as [`set`](Self::set) does with the one before.
-    pub fn remove(&self, app: &AppName) {
-        let before = self.pools().of.remove(app);
+    /// Takes a pool away, as [`set`](Self::set) does with the one before.
+    pub fn remove(&self, name: &PoolName) {
+        let before = self.pools().of.remove(name);
         self.retire(before);
     }
 
@@ -68,9 +87,9 @@ impl<H: SandboxHandler> SandboxManager<H> {
         }
     }
 
-    /// A slot of an application's pool. [`SandboxError::Closed`] if it has none, [`SandboxError::Busy`] if there is no place in time.
-    pub async fn checkout(&self, app: &AppName) -> Result<Slot<H>, SandboxError> {
-        let pool = self.pools().of.get(app).cloned().ok_or(SandboxError::Closed)?;
+    /// A slot of a pool. [`SandboxError::Closed`] if there is none, [`SandboxError::Busy`] if there is no place in time.
+    pub async fn checkout(&self, name: &PoolName) -> Result<Slot<H>, SandboxError> {
+        let pool = self.pools().of.get(name).cloned().ok_or(SandboxError::Closed)?;
         pool.checkout().await
     }
 
@@ -87,9 +106,14 @@ impl<H: SandboxHandler> SandboxManager<H> {
         self.driver.build(spec, progress).await
     }
 
-    /// What each application has.
-    pub fn status(&self) -> BTreeMap<AppName, PoolStatus> {
-        self.pools().of.iter().map(|(app, pool)| (app.clone(), pool.status())).collect()
+    /// A program of the host's own, as something to start: see [`Driver::own_program`].
+    pub async fn own_program(&self, program: &Path) -> Result<SandboxSpec, SandboxError> {
+        self.driver.own_program(program).await
+    }
+
+    /// What each pool has.
+    pub fn status(&self) -> BTreeMap<PoolName, PoolStatus> {
+        self.pools().of.iter().map(|(name, pool)| (name.clone(), pool.status())).collect()
     }
 
     /// Reaps at once, and then each `every`, until `ended`.

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    BuildSpec, Built, Driver, Exit, Owners, Reaped, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput,
+    BuildSpec, Built, Driver, Exit, ImageReference, Owners, Reaped, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput,
     SandboxSpec, tail::Tail,
 };
 
@@ -120,6 +120,14 @@ impl Driver for ProcessDriver {
     /// There are no images.
     async fn build(&self, _: BuildSpec, _: mpsc::Sender<String>) -> Result<Built, SandboxError> {
         Err(SandboxError::Spec("images are made by a Docker engine, and the driver is `process`"))
+    }
+
+    async fn own_program(&self, program: &Path) -> Result<SandboxSpec, SandboxError> {
+        let there = tokio::fs::try_exists(program).await.unwrap_or(false);
+        let missing = SandboxError::NoProgram { place: program.to_owned() };
+        let command = program.to_str().filter(|_| there).ok_or(missing)?.to_owned();
+        // There is no image to look at.
+        Ok(SandboxSpec { command: vec![command], ..SandboxSpec::new(ImageReference::Tag("none".to_owned())) })
     }
 
     async fn reap(&self, _owners: &dyn Owners) -> Result<Reaped, SandboxError> {

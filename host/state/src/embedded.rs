@@ -124,6 +124,36 @@ impl EmbeddedStore {
         outcome.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// What applies a batch, and how many bytes it has.
+    fn all_of(
+        &self,
+        batch: Batch,
+    ) -> Result<(usize, impl FnOnce(&mut Tables<'_>) -> Result<(), StoreError> + Send + 'static), StoreError> {
+        let mut changes = Vec::with_capacity(batch.len());
+        let (mut bytes, quota) = (0, self.quota);
+        for write in batch {
+            let change = match write {
+                Write::Set { key, value, ttl } => {
+                    bytes += value.len();
+                    (checked_key(&key)?, Some((checked_value(&key, value)?, self.deadline(ttl))))
+                }
+                Write::Delete { key } => (checked_key(&key)?, None),
+            };
+            bytes += change.0.len();
+            changes.push(change);
+        }
+        let apply = move |tables: &mut Tables<'_>| {
+            let sizes =
+                changes.iter().map(|(key, value)| (key.as_slice(), value.as_ref().map(|(value, _)| value.len())));
+            tables.admit(&sizes.collect::<Vec<_>>(), &quota)?;
+            changes.into_iter().try_for_each(|(key, value)| match value {
+                Some((value, deadline)) => tables.set(&key, &value, deadline),
+                None => tables.remove(&key),
+            })
+        };
+        Ok((bytes, apply))
+    }
+
     /// Hands over what a group was not given yet. A group that has everything costs no transaction of the writer.
     async fn deliver(&self, place: Place, consumer: String, limit: usize) -> Result<Vec<Delivery>, StoreError> {
         let looked = place.clone();
@@ -175,29 +205,25 @@ impl RuntimeStore for EmbeddedStore {
 
     async fn write(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
         bounds::owner(&batch)?;
-        let mut changes = Vec::with_capacity(batch.len());
-        let (mut bytes, quota) = (0, self.quota);
-        for write in batch {
-            let change = match write {
-                Write::Set { key, value, ttl } => {
-                    bytes += value.len();
-                    (checked_key(&key)?, Some((checked_value(&key, value)?, self.deadline(ttl))))
-                }
-                Write::Delete { key } => (checked_key(&key)?, None),
-            };
-            bytes += change.0.len();
-            changes.push(change);
-        }
-        let apply = move |tables: &mut Tables<'_>| {
-            let sizes =
-                changes.iter().map(|(key, value)| (key.as_slice(), value.as_ref().map(|(value, _)| value.len())));
-            tables.admit(&sizes.collect::<Vec<_>>(), &quota)?;
-            changes.into_iter().try_for_each(|(key, value)| match value {
-                Some((value, deadline)) => tables.set(&key, &value, deadline),
-                None => tables.remove(&key),
-            })
-        };
+        let (bytes, apply) = self.all_of(batch)?;
         self.change(durability, bytes, apply).await
+    }
+
+    async fn write_if(
+        &self,
+        fence: &Key,
+        expected: &[u8],
+        batch: Batch,
+        durability: Durability,
+    ) -> Result<bool, StoreError> {
+        bounds::fenced_owner(fence, &batch)?;
+        let (fence, expected) = (checked_key(fence)?, expected.to_vec());
+        let (bytes, apply) = self.all_of(batch)?;
+        let fenced = move |tables: &mut Tables<'_>| match tables.get(&fence)? {
+            Some(record) if record.value == expected => apply(tables).map(|()| true),
+            _ => Ok(false),
+        };
+        self.change(durability, bytes, fenced).await
     }
 
     async fn compare_and_set(
@@ -352,6 +378,10 @@ impl RuntimeStore for EmbeddedStore {
         let listed =
             self.scan(move |database, now| groups::pending(database, &looked, after.as_deref(), limit, now, |_| true));
         listed.await?.ok_or_else(|| place.unknown())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -199,6 +199,16 @@ impl RuntimeStore for RedisStore {
         self.write_batch(batch).await
     }
 
+    async fn write_if(
+        &self,
+        fence: &Key,
+        expected: &[u8],
+        batch: Batch,
+        _durability: Durability,
+    ) -> Result<bool, StoreError> {
+        self.write_fenced(fence, expected, batch).await
+    }
+
     async fn compare_and_set(
         &self,
         key: &Key,
@@ -284,6 +294,10 @@ impl RuntimeStore for RedisStore {
         limit: usize,
     ) -> Result<Vec<PendingEntry>, StoreError> {
         self.group_pending(group, after, limit).await
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -11,8 +11,9 @@ mod volume;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -149,6 +150,15 @@ impl Driver for DockerDriver {
 
     async fn build(&self, spec: BuildSpec, progress: mpsc::Sender<String>) -> Result<Built, SandboxError> {
         self.build_image(spec, progress).await
+    }
+
+    async fn own_program(&self, program: &Path) -> Result<SandboxSpec, SandboxError> {
+        if !tokio::fs::try_exists(program).await.unwrap_or(false) {
+            return Err(SandboxError::NoProgram { place: program.to_owned() });
+        }
+        let name = program.file_name().and_then(OsStr::to_str).unwrap_or("program");
+        let image = self.build_from_program(program, &format!("nexus/{}", name.trim_start_matches("nexus-"))).await?.image;
+        Ok(SandboxSpec { command: vec!["/program".to_owned()], ..SandboxSpec::new(image) })
     }
 
     async fn reap(&self, owners: &dyn Owners) -> Result<Reaped, SandboxError> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nexus_sandbox::{BoxError, Exit, PoolSettings, Sandbox, SandboxError, SandboxHandler, SandboxManager};
+use nexus_sandbox::{BoxError, Exit, PoolName, PoolPart, PoolSettings, Sandbox, SandboxError, SandboxHandler, SandboxManager};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +27,7 @@ impl SandboxHandler for Lines {
 
 struct World {
     manager: SandboxManager<Lines>,
-    app: nexus_model::AppName,
+    name: PoolName,
     owner: nexus_sandbox::Owner,
 }
 
@@ -35,19 +35,19 @@ async fn world(words: &[&str], settings: PoolSettings) -> World {
     let owner = owner();
     let driver = driver_of(owner.clone()).await;
     let spec = spec(image(&driver).await, words);
-    let app: nexus_model::AppName = "app".parse().unwrap();
+    let name = PoolName { app: "app".parse().unwrap(), part: PoolPart::Workers };
     let manager = SandboxManager::new(Arc::new(driver), TaskTracker::new());
-    manager.set(app.clone(), Arc::new(Lines), spec, settings);
-    World { manager, app, owner }
+    manager.set(name.clone(), Arc::new(Lines), spec, settings);
+    World { manager, name, owner }
 }
 
 impl World {
     fn status(&self) -> nexus_sandbox::PoolStatus {
-        self.manager.status()[&self.app]
+        self.manager.status()[&self.name]
     }
 
     async fn checkout(&self) -> nexus_sandbox::Slot<Lines> {
-        self.manager.checkout(&self.app).await.unwrap()
+        self.manager.checkout(&self.name).await.unwrap()
     }
 }
 
@@ -86,10 +86,10 @@ async fn who_finds_no_place_is_told_when_to_come_again() {
     let bounds = PoolSettings { max: 1, per_sandbox: 1, waiting: 1, ..settings() };
     let world = world(&[], bounds).await;
     let slot = world.checkout().await;
-    let waits = world.manager.checkout(&world.app);
+    let waits = world.manager.checkout(&world.name);
     let full = async {
         until("one waits", || async { world.status().waiting == 1 }).await;
-        let refused = world.manager.checkout(&world.app).await;
+        let refused = world.manager.checkout(&world.name).await;
         assert!(matches!(refused, Err(SandboxError::Busy { retry_after }) if retry_after >= Duration::from_secs(1)));
         let id = slot.sandbox().id().to_owned();
         drop(slot);
@@ -99,7 +99,7 @@ async fn who_finds_no_place_is_told_when_to_come_again() {
     assert_eq!(waited.unwrap().sandbox().id(), id);
 
     let world = self::world(&[], PoolSettings { max: 0, patience: Duration::from_millis(50), ..settings() }).await;
-    assert!(matches!(world.manager.checkout(&world.app).await, Err(SandboxError::Busy { .. })));
+    assert!(matches!(world.manager.checkout(&world.name).await, Err(SandboxError::Busy { .. })));
     assert_eq!(world.status().waiting, 0);
 }
 
@@ -134,7 +134,7 @@ async fn a_drain_waits_and_then_ends_even_the_deaf() {
     let drained = world.manager.drain(Duration::from_millis(300));
     let refused = async {
         tokio::task::yield_now().await;
-        assert!(matches!(world.manager.checkout(&world.app).await, Err(SandboxError::Closed)));
+        assert!(matches!(world.manager.checkout(&world.name).await, Err(SandboxError::Closed)));
     };
     tokio::join!(drained, refused);
     assert!(slot.sandbox().ended().is_some());
@@ -145,7 +145,7 @@ async fn a_drain_waits_and_then_ends_even_the_deaf() {
 async fn what_never_comes_to_serve_is_not_started_over_and_over() {
     let bounds = PoolSettings { patience: Duration::from_secs(3), pause: Duration::from_mins(10), ..settings() };
     let world = world(&["complain"], bounds).await;
-    assert!(matches!(world.manager.checkout(&world.app).await, Err(SandboxError::Busy { .. })));
+    assert!(matches!(world.manager.checkout(&world.name).await, Err(SandboxError::Busy { .. })));
     until("it is gone", || async { owned(&world.owner) == 0 }).await;
     let status = world.status();
     assert_eq!((status.starting, status.ready, status.ending), (0, 0, 0));

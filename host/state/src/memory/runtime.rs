@@ -13,7 +13,7 @@ use nexus_model::{
 use super::streams::Streams;
 use crate::{
     Clock, SystemClock,
-    bounds::{MAX_WAIT, checked_key, checked_name, checked_value, owner},
+    bounds::{MAX_WAIT, checked_key, checked_name, checked_value, fenced_owner, owner},
     clock::millis,
     quota::{Outlook, Usage, counted},
     waiters::Waiters,
@@ -91,6 +91,28 @@ impl MemoryRuntime {
         outlook.check(owner, &self.quota)
     }
 
+    fn apply(&self, tables: &mut Tables, batch: Batch) -> Result<(), StoreError> {
+        let mut changes = Vec::with_capacity(batch.len());
+        for write in batch {
+            changes.push(match write {
+                Write::Set { key, value, ttl } => {
+                    (checked_key(&key)?, Some(self.record(checked_value(&key, value)?, ttl)))
+                }
+                Write::Delete { key } => (checked_key(&key)?, None),
+            });
+        }
+        let sizes =
+            changes.iter().map(|(key, record)| (key.as_str(), record.as_ref().map(|record| record.value.len())));
+        self.admit(tables, &sizes.collect::<Vec<_>>())?;
+        for (key, record) in changes {
+            match record {
+                Some(record) => tables.entries.insert(key, record),
+                None => tables.entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
     fn below(&self, prefix: &Key) -> Vec<Entry> {
         let full = prefix.to_string();
         let stem = full.len() - prefix.key().len();
@@ -109,26 +131,23 @@ impl RuntimeStore for MemoryRuntime {
 
     async fn write(&self, batch: Batch, _durability: Durability) -> Result<(), StoreError> {
         owner(&batch)?;
-        let mut changes = Vec::with_capacity(batch.len());
-        for write in batch {
-            changes.push(match write {
-                Write::Set { key, value, ttl } => {
-                    (checked_key(&key)?, Some(self.record(checked_value(&key, value)?, ttl)))
-                }
-                Write::Delete { key } => (checked_key(&key)?, None),
-            });
-        }
+        self.apply(&mut self.tables(), batch)
+    }
+
+    async fn write_if(
+        &self,
+        fence: &Key,
+        expected: &[u8],
+        batch: Batch,
+        _durability: Durability,
+    ) -> Result<bool, StoreError> {
+        fenced_owner(fence, &batch)?;
         let mut tables = self.tables();
-        let sizes =
-            changes.iter().map(|(key, record)| (key.as_str(), record.as_ref().map(|record| record.value.len())));
-        self.admit(&tables, &sizes.collect::<Vec<_>>())?;
-        for (key, record) in changes {
-            match record {
-                Some(record) => tables.entries.insert(key, record),
-                None => tables.entries.remove(&key),
-            };
+        let matches = self.live(&tables, &checked_key(fence)?).is_some_and(|record| record.value == expected);
+        if matches {
+            self.apply(&mut tables, batch)?;
         }
-        Ok(())
+        Ok(matches)
     }
 
     async fn compare_and_set(
@@ -257,6 +276,10 @@ impl RuntimeStore for MemoryRuntime {
         entries.retain(|entry| after.is_none_or(|after| entry.id.as_str() > after));
         entries.truncate(limit);
         Ok(entries)
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use super::{
     scripts::{Invocation, Script},
 };
 use crate::{
-    bounds::{checked_key, checked_value, owner},
+    bounds::{checked_key, checked_value, fenced_owner, owner},
     clock::millis,
 };
 
@@ -56,6 +56,22 @@ impl RedisStore {
     pub(super) async fn write_batch(&self, batch: Batch) -> Result<(), StoreError> {
         let Some(owner) = owner(&batch)?.map(str::to_owned) else { return Ok(()) };
         let mut call = self.metered(&Index::of(&owner));
+        // No fence: any key of the owner's stands in its place.
+        call.key(Index::of(&owner).keys());
+        call.arg("0").arg("");
+        self.apply(&owner, call, batch).await.map(drop)
+    }
+
+    pub(super) async fn write_fenced(&self, fence: &Key, expected: &[u8], batch: Batch) -> Result<bool, StoreError> {
+        let owner = fenced_owner(fence, &batch)?.to_owned();
+        let mut call = self.metered(&Index::of(&owner));
+        call.key(checked_key(fence)?);
+        call.arg("1").arg(expected);
+        self.apply(&owner, call, batch).await
+    }
+
+    /// Has a batch applied; whether the fence let it.
+    async fn apply(&self, owner: &str, mut call: Invocation, batch: Batch) -> Result<bool, StoreError> {
         for write in batch {
             let counts = flag(write.key().counts());
             call.key(checked_key(write.key())?);
@@ -68,8 +84,12 @@ impl RedisStore {
                 }
             }
         }
-        let broken: String = self.script(&owner, &self.scripts.write, call).await?;
-        if broken.is_empty() { Ok(()) } else { Err(self.refused(&owner, &broken)) }
+        let broken: String = self.script(owner, &self.scripts.write, call).await?;
+        match broken.as_str() {
+            "" => Ok(true),
+            "fenced" => Ok(false),
+            broken => Err(self.refused(owner, broken)),
+        }
     }
 
     pub(super) async fn set_if(

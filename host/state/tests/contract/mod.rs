@@ -34,6 +34,7 @@ pub(crate) async fn holds<D: Driver>(driver: &D) {
     values(&*store).await;
     time_to_live(&*store, driver).await;
     compare_and_set(&*store, driver).await;
+    fenced_writes(&*store, driver).await;
     increments(&*store, driver).await;
     lists(&*store, driver).await;
     prefixes(&*store).await;
@@ -111,6 +112,28 @@ async fn time_to_live(store: &impl RuntimeStore, driver: &impl Driver) {
     driver.advance(MINUTE).await;
     assert_eq!(store.get(&key("ttl")).await.unwrap(), None);
     assert!(!store.expire(&key("never"), MINUTE).await.unwrap());
+}
+
+async fn fenced_writes(store: &impl RuntimeStore, driver: &impl Driver) {
+    let fence = key("fence");
+    let set = |name: &str, value: &str| Write::Set { key: key(name), value: value.as_bytes().to_vec(), ttl: None };
+    let write = async |expected: &str, batch| {
+        store.write_if(&fence, expected.as_bytes(), batch, Durability::Synced).await.unwrap()
+    };
+    assert!(!write("1", vec![set("fenced", "a")]).await, "a fence that is not there lets nothing through");
+    store.write(vec![set("fence", "1")], Durability::Synced).await.unwrap();
+    assert!(write("1", vec![set("fenced", "a"), set("fence", "2")]).await);
+    assert!(!write("1", vec![set("fenced", "b"), Write::Delete { key: key("fence") }]).await);
+    assert_eq!(store.get(&key("fenced")).await.unwrap().as_deref(), Some(&b"a"[..]));
+    assert!(write("2", vec![]).await && !write("1", vec![]).await);
+    let other = Write::Set { key: Key::of_host("contract", "fenced"), value: Vec::new(), ttl: None };
+    let spread = store.write_if(&fence, b"2", vec![other], Durability::Synced).await;
+    assert!(matches!(spread, Err(StoreError::Spread(..))), "{spread:?}");
+    // A fence that has run out is none.
+    let short = Write::Set { key: fence.clone(), value: b"3".to_vec(), ttl: Some(Duration::from_millis(40)) };
+    store.write(vec![short], Durability::Synced).await.unwrap();
+    driver.advance(Duration::from_millis(60)).await;
+    assert!(!write("3", vec![set("fenced", "c")]).await);
 }
 
 async fn compare_and_set(store: &impl RuntimeStore, driver: &impl Driver) {

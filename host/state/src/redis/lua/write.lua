@@ -1,9 +1,12 @@
--- Applies a batch or nothing. ARGV: stem, most bytes, most keys, then for each of KEYS[5..]: `S` or `D`, ttl, whether
--- it counts, value. Returns what the batch would break, or an empty text.
+-- Applies a batch or nothing. ARGV: stem, most bytes, most keys, whether KEYS[5] is a fence, its expected value, then for
+-- each of KEYS[6..]: `S` or `D`, ttl, whether it counts, value. Returns `fenced`, what the batch would break, or an empty text.
+if ARGV[4] == '1' and redis.call('GET', KEYS[5]) ~= ARGV[5] then
+  return 'fenced'
+end
 sweep(2 * #KEYS + 16)
 local seen, more_bytes, more_keys = {}, 0, 0
-for i = 5, #KEYS do
-  local at = 4 * (i - 5) + 4
+for i = 6, #KEYS do
+  local at = 4 * (i - 6) + 6
   if ARGV[at + 2] == '1' then
     local name = member(KEYS[i])
     local before = seen[name]
@@ -20,8 +23,8 @@ local broken = refuse(more_bytes, more_keys, ARGV[2], ARGV[3])
 if broken then
   return broken
 end
-for i = 5, #KEYS do
-  local at = 4 * (i - 5) + 4
+for i = 6, #KEYS do
+  local at = 4 * (i - 6) + 6
   if ARGV[at] == 'S' then
     put(KEYS[i], ARGV[at + 3], ARGV[at + 1], ARGV[at + 2])
   else
