@@ -71,7 +71,7 @@ async fn audit(
         Err(error) => return tracing::warn!(operation = %entry.reference, error, "an audit could not be asked"),
     };
     let asked = Instant::now();
-    let payer = Payer { app: &entry.reference.app, budget, execution: false };
+    let payer = Payer { app: &entry.reference.app, budget, execution: false, spent: nexus_model::Usage::NONE };
     match budgets.generate(payer, &request, None).await {
         Ok(generation) => {
             let agreed = canonical_json(&generation.value) == canonical_json(output);

@@ -9,8 +9,8 @@
 use std::{sync::Arc, time::Duration};
 
 use nexus_model::{
-    AppName, Budget, GenerateRequest, Generation, Key, ModelError, ModelProvider, NanoUsd, RuntimeStore, StoreError,
-    TokenSink, Usage,
+    AppName, Budget, ChatMessage, ConverseRequest, GenerateRequest, Generation, Key, ModelError, ModelProvider,
+    ModelTool, NanoUsd, Reply, RuntimeStore, StoreError, TokenSink, Usage,
 };
 use nexus_signals::{HostMetrics, Refusal};
 use time::OffsetDateTime;
@@ -88,6 +88,8 @@ pub(crate) struct Payer<'a> {
     pub(crate) budget: Budget,
     /// Whether the limits of an execution hold; they do not for audits and compilations.
     pub(crate) execution: bool,
+    /// What the execution has used before.
+    pub(crate) spent: Usage,
 }
 
 /// What an application used on one day, calls in flight included with their estimates.
@@ -122,6 +124,12 @@ impl Amount {
         let counted = tokens > 0 || usage.cost.is_some();
         Self { tokens: if counted { tokens } else { estimate.tokens }, cost: usage.cost.unwrap_or(estimate.cost) }
     }
+
+    /// Together with what was used before, as far as its cost is known.
+    fn after(self, spent: Usage) -> Self {
+        let before = spent.input_tokens.saturating_add(spent.output_tokens);
+        Self { tokens: self.tokens.saturating_add(before), cost: self.cost + spent.cost.unwrap_or_default() }
+    }
 }
 
 impl Budgets {
@@ -140,16 +148,39 @@ impl Budgets {
         request: &GenerateRequest,
         sink: Option<&mut dyn TokenSink>,
     ) -> Result<Generation, SpendError> {
+        let texts = request.messages.iter().map(|message| message.content.len());
+        let estimate = self.estimate(&request.model, texts, request.parameters.max_tokens);
+        self.spend(payer, estimate, self.models.generate(request, sink), |generation| generation.usage).await
+    }
+
+    /// Has a model go on with a conversation if the budget allows it, and counts what it used.
+    pub(crate) async fn converse(
+        &self,
+        payer: Payer<'_>,
+        request: &ConverseRequest,
+        sink: Option<&mut dyn TokenSink>,
+    ) -> Result<Reply, SpendError> {
+        let texts = request.messages.iter().map(size_of_message).chain(request.tools.iter().map(size_of_tool));
+        let estimate = self.estimate(&request.model, texts, request.parameters.max_tokens);
+        self.spend(payer, estimate, self.models.converse(request, sink), |reply| reply.usage).await
+    }
+
+    async fn spend<T>(
+        &self,
+        payer: Payer<'_>,
+        estimate: Amount,
+        asking: impl Future<Output = Result<T, ModelError>>,
+        used: impl FnOnce(&T) -> Usage,
+    ) -> Result<T, SpendError> {
         let now = OffsetDateTime::now_utc();
-        let estimate = self.estimate(request);
         if payer.execution
-            && let Err(limit) = allows_execution(payer.budget, estimate)
+            && let Err(limit) = allows_execution(payer.budget, estimate.after(payer.spent))
         {
             return Err(self.refused(payer, limit, None));
         }
         let reserved = self.reserve(payer, estimate, now).await?;
-        let answer = self.models.generate(request, sink).await;
-        let used = answer.as_ref().map_or_else(|error| error.usage, |generation| generation.usage);
+        let answer = asking.await;
+        let used = answer.as_ref().map_or_else(|error| error.usage, used);
         if let Err(error) = self.add(payer.app, now, reserved, Amount::settled(used, estimate)).await {
             tracing::warn!(app = %payer.app, %error, "what a model used could not be counted; its estimate stands");
         }
@@ -169,11 +200,10 @@ impl Budgets {
     }
 
     /// What a call may use: its prompt at two bytes a token, and the answer at its bound. An estimate, and a high one.
-    fn estimate(&self, request: &GenerateRequest) -> Amount {
-        let text = |message: &nexus_model::Message| (message.content.len() as u64).div_ceil(BYTES_PER_TOKEN);
-        let input = request.messages.iter().map(|message| text(message) + MESSAGE_TOKENS).sum::<u64>();
-        let output = request.parameters.max_tokens.map_or(OUTPUT_TOKENS, u64::from);
-        Amount { tokens: input.saturating_add(output), cost: self.models.price(&request.model, input, output) }
+    fn estimate(&self, model: &str, texts: impl Iterator<Item = usize>, max_tokens: Option<u32>) -> Amount {
+        let input = texts.map(|bytes| (bytes as u64).div_ceil(BYTES_PER_TOKEN) + MESSAGE_TOKENS).sum::<u64>();
+        let output = max_tokens.map_or(OUTPUT_TOKENS, u64::from);
+        Amount { tokens: input.saturating_add(output), cost: self.models.price(model, input, output) }
     }
 
     /// Adds the estimate to the day, where the day has a limit.
@@ -217,6 +247,22 @@ impl Budgets {
         self.metrics.record_refused(Refusal::OverBudget);
         SpendError::Exceeded(BudgetExceeded { app: payer.app.clone(), limit, resets_at })
     }
+}
+
+fn size_of_message(message: &ChatMessage) -> usize {
+    match message {
+        ChatMessage::System { content } | ChatMessage::User { content } | ChatMessage::Tool { content, .. } => {
+            content.len()
+        }
+        ChatMessage::Assistant { content, tool_calls } => {
+            let calls = tool_calls.iter().map(|call| call.name.len() + call.arguments.to_string().len());
+            content.len() + calls.sum::<usize>()
+        }
+    }
+}
+
+fn size_of_tool(tool: &ModelTool) -> usize {
+    tool.name.len() + tool.description.len() + tool.input.to_string().len()
 }
 
 /// Whether an execution may use so much.
@@ -283,6 +329,10 @@ mod tests {
             Ok(Generation { value: json!(1), usage, by, repaired: false })
         }
 
+        async fn converse(&self, _: &ConverseRequest, _: Option<&mut dyn TokenSink>) -> Result<Reply, ModelError> {
+            unimplemented!("no test of budgets converses")
+        }
+
         fn resolve(&self, _: &str) -> Option<String> {
             None
         }
@@ -310,7 +360,7 @@ mod tests {
 
     async fn ask(budgets: &Budgets, budget: Budget, execution: bool) -> Result<(), BudgetExceeded> {
         let app: AppName = "a".parse().unwrap();
-        match budgets.generate(Payer { app: &app, budget, execution }, &request(), None).await {
+        match budgets.generate(Payer { app: &app, budget, execution, spent: Usage::NONE }, &request(), None).await {
             Ok(_) => Ok(()),
             Err(SpendError::Exceeded(exceeded)) => Err(exceeded),
             Err(other) => panic!("{other:?}"),

@@ -91,6 +91,11 @@ impl Executions {
         self.told.tell(execution);
     }
 
+    /// How long executions are kept.
+    pub(crate) fn kept_for(&self) -> Duration {
+        keep_for(&self.config)
+    }
+
     /// What keeps an execution that somebody else writes down, together with something of his.
     pub(crate) fn write(&self, execution: &Execution) -> Result<Write, StoreError> {
         write(execution, keep_for(&self.config)).map_err(|error| StoreError::Unavailable(error.to_string()))

@@ -9,6 +9,7 @@ mod audit_log;
 mod budget;
 mod catalogue;
 mod changes;
+mod durable;
 mod events;
 mod executions;
 mod keys;
@@ -34,6 +35,10 @@ mod write_behind;
 pub use audit_log::{AuditFault, AuditFilter, AuditLog, AuditLogError, AuditRecord, Denial, Verification};
 pub use budget::{BudgetExceeded, BudgetLimit, Budgets, Spent};
 pub use catalogue::{AppCatalogue, HostCatalogue};
+pub use durable::{
+    Begun, Comparison, Ended, History, NewsId, NewsItem, Record, ReplayEffects, ReplayError, ReplayOf, Shown, Status,
+    StepDifference, Told, Watching,
+};
 pub use events::{
     DeadLetter, DeadLetterPage, Events, FollowError, HookError, HookRequest, MAX_BATCH, MAX_EVENT_BYTES, PublishError,
     SecretLookup, SignatureError, TriggerStatus,

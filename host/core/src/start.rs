@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use nexus_egress::Egress;
 use nexus_mcp::hub::{HubConfig, McpHub};
 use nexus_model::{
-    AppName, ComponentHost, DefinitionStore, ModelProvider, OperationRef, PluginHost, RuntimeStore, SilentCaller,
-    StoreError, ToolCaller,
+    AppName, ComponentHost, DefinitionStore, ExecutionId, ModelProvider, OperationRef, PluginHost, Revision,
+    RuntimeStore, SilentCaller, StoreError, ToolCaller,
 };
-use nexus_sandbox::{Driver, Owner, PoolStatus};
+use nexus_sandbox::{Driver, Owner, PoolName, PoolStatus};
 use nexus_signals::{EventBus, EventsConfig, MetricCollector, Window};
 use time::OffsetDateTime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,6 +19,7 @@ use crate::{
     audit_log::AuditLog,
     budget::Budgets,
     changes::{Changes, Topic},
+    durable::{Comparison, Durable, ReplayEffects, ReplayError, Shown, Watching},
     events::{EventParts, Events, SecretLookup},
     executions::{Executions, ExecutionsConfig, Told},
     keys::KeyRing,
@@ -71,6 +72,8 @@ pub struct Parts {
     pub programs: BTreeMap<String, HostProgram>,
     /// How images of community servers are made.
     pub images: ImageMaking,
+    /// The program that walks workflows in sandboxes, if it is known where it is.
+    pub walker: Option<PathBuf>,
     /// The remote of the definitions, if there is one.
     pub remote: Option<Remote>,
     /// Every task; a drain waits for it.
@@ -166,6 +169,7 @@ pub struct Core {
     pub tools: Arc<ToolManager>,
     servers: Arc<Servers>,
     sandboxes: Arc<Sandboxes>,
+    durable: Arc<Durable>,
     parts: Parts,
 }
 
@@ -201,12 +205,20 @@ impl Core {
         ));
         let oracle = Arc::new(oracle(&config.oracle, &parts, &registry, &traces, &budgets, &host));
         oracle.adopt_all().await;
-        let sandboxes = Arc::new(Sandboxes::new(parts.tracker.clone(), parts.cancel.clone()));
+        let sandboxes = Arc::new(Sandboxes::new(parts.walker.clone(), parts.tracker.clone(), parts.cancel.clone()));
+        let durable = Arc::new(Durable::new(
+            Arc::clone(&parts.runtime),
+            Arc::clone(&registry),
+            Arc::clone(&executions),
+            host.clone(),
+            parts.cancel.clone(),
+        ));
         let answering = Answering {
             traces,
             executions: Arc::clone(&executions),
             budgets: Arc::clone(&budgets),
             sandboxes: Arc::clone(&sandboxes),
+            durable: Arc::clone(&durable),
         };
         let router = Arc::new(router(&config.oracle, &parts, &registry, answering));
         events.start_triggers(&router, &executions);
@@ -228,6 +240,7 @@ impl Core {
             tools,
             servers,
             sandboxes,
+            durable,
             parts,
         };
         core.servers.adjust(&core);
@@ -238,6 +251,12 @@ impl Core {
     fn spawn_loops(&self, reload_every: Duration) {
         let (following, cancel) = (Arc::clone(&self.servers).follow(self.clone()), self.parts.cancel.clone());
         self.parts.tracker.spawn(async move { cancel.run_until_cancelled(following).await });
+        self.parts.tracker.spawn(Arc::clone(&self.durable).drive_all(self.clone()));
+        self.parts.tracker.spawn(Arc::clone(&self.durable).take_over());
+        let durable = Arc::clone(&self.durable);
+        self.parts.tracker.spawn(async move { durable.keep_time().await });
+        let (durable, core) = (Arc::clone(&self.durable), self.clone());
+        self.parts.tracker.spawn(async move { durable.listen(&core).await });
         self.parts.tracker.spawn(Arc::clone(&self.oracle).watch());
         self.parts.tracker.spawn(Arc::clone(&self.oracle).listen());
         self.audit_log.spawn(&self.parts.tracker, self.parts.cancel.clone());
@@ -308,8 +327,85 @@ impl Core {
     }
 
     /// The sandboxes of each application; an error that says why there are none.
-    pub fn sandbox_status(&self) -> Result<BTreeMap<AppName, PoolStatus>, String> {
+    pub fn sandbox_status(&self) -> Result<BTreeMap<PoolName, PoolStatus>, String> {
         self.sandboxes.status()
+    }
+
+    /// Executions of workflows.
+    pub(crate) fn durable(&self) -> &Arc<Durable> {
+        &self.durable
+    }
+
+    /// Where programs work for applications.
+    pub(crate) fn sandboxes(&self) -> &Sandboxes {
+        &self.sandboxes
+    }
+
+    /// Every task of the host.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.parts.tracker
+    }
+
+    /// Cancels an execution of one of `apps`: one that a model or a program works for at this host, or one of a workflow,
+    /// whichever host has it. `false` if there is none that has not ended.
+    pub async fn cancel_execution(&self, apps: &[AppName], id: ExecutionId) -> Result<bool, StoreError> {
+        if let Some(owner) = self.router.owner_in_flight(id) {
+            return Ok(apps.contains(&owner) && self.router.cancel(&owner, id));
+        }
+        for app in apps {
+            if self.durable.cancel(self, app, id).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What there is to see of an execution of a workflow, of one of `apps`.
+    pub async fn show_execution(
+        &self,
+        apps: &[AppName],
+        id: ExecutionId,
+    ) -> Result<Option<(AppName, Shown)>, StoreError> {
+        for app in apps {
+            if let Some(shown) = self.durable.show(app, id).await? {
+                return Ok(Some((app.clone(), shown)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Executions of workflows of an application that have not ended, newest first.
+    pub async fn unfinished_executions(&self, app: &AppName, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
+        self.durable.unfinished(app, None, limit).await
+    }
+
+    /// What is told of an execution of a workflow that this host has.
+    pub fn watch_execution(&self, app: &AppName, id: ExecutionId) -> Option<Watching> {
+        self.durable.watch(app, id)
+    }
+
+    /// Does an execution of a workflow again; see [`ReplayEffects`].
+    pub async fn replay_execution(
+        &self,
+        app: &AppName,
+        id: ExecutionId,
+        revision: Option<Revision>,
+        effects: ReplayEffects,
+    ) -> Result<ExecutionId, ReplayError> {
+        if let Err(error) = self.sandboxes.check() {
+            return Err(ReplayError::Busy(error.to_string()));
+        }
+        self.durable.replay(app, id, revision, effects).await.map(|(id, _)| id)
+    }
+
+    /// What a replay that has ended has otherwise than the execution that it did again.
+    pub async fn compare_execution(&self, app: &AppName, id: ExecutionId) -> Result<Option<Comparison>, StoreError> {
+        self.durable.comparison(app, id).await
+    }
+
+    /// How many executions of workflows wait at this host, in no sandbox.
+    pub fn waiting_executions(&self) -> usize {
+        self.durable.parked()
     }
 
     /// Requests to the outside that the host makes for applications.
@@ -449,6 +545,7 @@ struct Answering {
     executions: Arc<Executions>,
     budgets: Arc<Budgets>,
     sandboxes: Arc<Sandboxes>,
+    durable: Arc<Durable>,
 }
 
 fn router(
@@ -457,7 +554,7 @@ fn router(
     registry: &Arc<ApplicationRegistry>,
     answering: Answering,
 ) -> RequestRouter {
-    let Answering { traces, executions, budgets, sandboxes } = answering;
+    let Answering { traces, executions, budgets, sandboxes, durable } = answering;
     RequestRouter {
         registry: Arc::clone(registry),
         auditor: Auditor::new(Arc::clone(&budgets), Arc::clone(&traces), parts.tracker.clone(), parts.cancel.clone()),
@@ -467,6 +564,7 @@ fn router(
         executions,
         traces,
         sandboxes,
+        durable,
         in_flight: InFlight::default(),
     }
 }

@@ -210,6 +210,7 @@ impl Reader<'_> {
             output: output?,
             implementation: implementation?,
             optimize,
+            step: None,
         })
     }
 
@@ -319,7 +320,7 @@ fn budget(limits: Option<&Value>) -> Budget {
 
 /// Dollars to the micro-dollar, exactly.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 10¹² and rounded")]
-fn nano_usd(usd: f64) -> NanoUsd {
+pub fn nano_usd(usd: f64) -> NanoUsd {
     NanoUsd((usd.clamp(0.0, 1e6) * 1e6).round() as u64 * 1_000)
 }
 

@@ -7,6 +7,11 @@ use crate::fault::{FaultCode, Finding, quoted};
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_mins(10);
 
+/// Reads `500ms`, `30s`, `2m`: 1 ms to 10 min. `None` if it is none of these.
+pub fn duration_of(text: &str) -> Option<Duration> {
+    parse(text)?.ok()
+}
+
 /// Reads `500ms`, `30s`, `2m`: 1 ms to 10 min. `None` if it is not of this form.
 pub(crate) fn parse(text: &str) -> Option<Result<Duration, Finding>> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;

@@ -37,10 +37,12 @@ mod yaml_scalar;
 
 use nexus_model::{App, AppName, FileTree};
 
+pub use app::nano_usd;
 pub use community::{
     BaseImages, CommunityChoice, CommunityEnv, CommunityError, CommunityServer, NeededSecret, Needs, Package,
     PackageIndex, community_server, community_servers,
 };
+pub use duration::duration_of;
 pub use edit::{EditError, remove_plugin, remove_server, set_plugin, set_server};
 pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};

@@ -118,6 +118,9 @@ pub struct Execution {
     /// What called, where no caller did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The step of another execution that called, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// The input.
     pub input: Value,
     /// The answer, if there is one.
@@ -126,6 +129,20 @@ pub struct Execution {
     /// A stable word for what went wrong, if something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What went wrong, where a workflow says so: problem details (RFC 9457).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Value>,
+}
+
+/// A step of an execution that began another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// The step.
+    pub step: String,
+    /// How many executions have begun each other.
+    pub depth: u32,
 }
 
 /// Who gave the answer of a trace.

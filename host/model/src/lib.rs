@@ -44,7 +44,7 @@ pub use definitions::{
     Snapshot, apply_memory,
 };
 pub use event::{AttributeValue, Attributes, CloudEvent, EventData, EventFault, EventFilter, RESERVED_TYPES};
-pub use execution::{Cause, Execution, FallbackReason, MODEL_SPAN, Origin, SPANS, ServedBy, Trace};
+pub use execution::{Cause, Execution, FallbackReason, MODEL_SPAN, Origin, Parent, SPANS, ServedBy, Trace};
 pub use generation::{
     AnsweredBy, GenerateRequest, Generation, ModelError, ModelErrorKind, ModelProvider, TokenSink, Usage,
 };

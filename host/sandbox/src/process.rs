@@ -21,8 +21,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    BuildSpec, Built, Driver, Exit, ImageReference, Owners, Reaped, Sandbox, SandboxError, SandboxHandle, SandboxInput, SandboxOutput,
-    SandboxSpec, tail::Tail,
+    BuildSpec, Built, Driver, Exit, ImageReference, Owners, Reaped, Sandbox, SandboxError, SandboxHandle, SandboxInput,
+    SandboxOutput, SandboxSpec, tail::Tail,
 };
 
 /// Starts that wait for their turn.

@@ -60,9 +60,7 @@ pub(crate) fn owner(batch: &[Write]) -> Result<Option<&str>, StoreError> {
 /// The owner of a batch that is fenced by a key of the same owner.
 pub(crate) fn fenced_owner<'a>(fence: &'a Key, batch: &[Write]) -> Result<&'a str, StoreError> {
     match owner(batch)? {
-        Some(other) if other != fence.owner() => {
-            Err(StoreError::Spread(fence.owner().to_owned(), other.to_owned()))
-        }
+        Some(other) if other != fence.owner() => Err(StoreError::Spread(fence.owner().to_owned(), other.to_owned())),
         _ => Ok(fence.owner()),
     }
 }

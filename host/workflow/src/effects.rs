@@ -259,6 +259,17 @@ pub struct EventPattern {
     pub attributes: BTreeMap<String, String>,
 }
 
+impl EventPattern {
+    /// Whether an event, in the JSON format, is like this. A text that is no regular expression matches what it is equal to.
+    pub fn matches(&self, event: &Value) -> bool {
+        self.attributes.iter().all(|(name, wanted)| {
+            let Some(value) = event.get(name) else { return false };
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            value == *wanted || crate::document::whole(wanted).is_some_and(|pattern| pattern.is_match(&value))
+        })
+    }
+}
+
 /// Another workflow, and what to run it with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowReference {

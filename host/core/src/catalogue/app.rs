@@ -181,7 +181,7 @@ impl ToolCatalogue for AppCatalogue {
         if namespace.is_some_and(|namespace| servers::find(&application, namespace).is_some()) {
             return self.call_server(&application, call).await;
         }
-        match call.tool.parse().ok().and_then(|name| application.operations.get(&name)) {
+        match call.tool.parse().ok().and_then(|name| application.offered(&name)) {
             Some(entry) => self.call_operation(entry, call.arguments).await,
             None => match behind(&application.app.expose, &call.tool) {
                 Some(tool) => self.call_tool(tool, call.arguments, call.caller).await,
@@ -192,10 +192,11 @@ impl ToolCatalogue for AppCatalogue {
 
     async fn prompts(&self) -> Result<Vec<CataloguePrompt>, CatalogueError> {
         let Some(application) = self.application(Scope::Read) else { return Ok(Vec::new()) };
-        let mut prompts: Vec<_> =
-            application.operations.values().filter_map(|entry| prompt(&entry.operation)).collect();
+        let mut prompts: Vec<_> = application.offers().filter_map(|entry| prompt(&entry.operation)).collect();
         let more = self.offered_prompts(&application).await;
-        let free = |prompt: &CataloguePrompt| !application.operations.keys().any(|name| name.as_str() == prompt.name);
+        let free = |prompt: &CataloguePrompt| {
+            !application.offers().any(|entry| entry.reference.operation.as_str() == prompt.name)
+        };
         prompts.extend(more.into_iter().filter(free));
         Ok(prompts)
     }
@@ -203,10 +204,10 @@ impl ToolCatalogue for AppCatalogue {
     async fn prompt(&self, wanted: PromptWanted) -> Result<Vec<PromptLine>, CatalogueError> {
         let application = self.readable()?;
         let PromptWanted { name, arguments, caller } = wanted;
-        let entry = name.parse().ok().and_then(|name| application.operations.get(&name));
+        let entry = name.parse().ok().and_then(|name| application.offered(&name));
         let prompt = entry.and_then(|entry| match &entry.operation.implementation {
             Implementation::Prompt(prompt) => Some((entry, prompt)),
-            Implementation::Component { .. } | Implementation::Worker(_) => None,
+            Implementation::Component { .. } | Implementation::Worker(_) | Implementation::Workflow(_) => None,
         });
         let Some((entry, prompt)) = prompt else {
             let arguments: Vec<_> = arguments.into_iter().map(|(name, value)| (name, arguments::text(value))).collect();
@@ -227,7 +228,7 @@ impl ToolCatalogue for AppCatalogue {
         let CompletionWanted { of, argument, value } = wanted;
         match of {
             CompletionOf::Prompt(name) => {
-                if let Some(entry) = name.parse().ok().and_then(|name| application.operations.get(&name)) {
+                if let Some(entry) = name.parse().ok().and_then(|name| application.offered(&name)) {
                     return Ok(arguments::completions(&entry.operation.input, &argument, &value));
                 }
                 let asked = json!({ "prompt": name, "argument": argument, "value": value });
@@ -243,7 +244,7 @@ impl ToolCatalogue for AppCatalogue {
     async fn resources(&self) -> Result<Vec<CatalogueResource>, CatalogueError> {
         let Some(application) = self.application(Scope::Read) else { return Ok(Vec::new()) };
         let mut resources = Vec::new();
-        for entry in application.operations.values() {
+        for entry in application.offers() {
             for (which, what) in [("input.json", "What it takes"), ("output.json", "What it answers")] {
                 resources.push(CatalogueResource {
                     uri: self.schema_uri(&entry.operation, which),
@@ -287,7 +288,7 @@ impl ToolCatalogue for AppCatalogue {
         }
         let of_operation = path.strip_prefix("operations/").and_then(|rest| rest.split_once('/'));
         let (name, which) = of_operation.ok_or_else(unknown)?;
-        let entry = name.parse().ok().and_then(|name| application.operations.get(&name)).ok_or_else(unknown)?;
+        let entry = name.parse().ok().and_then(|name| application.offered(&name)).ok_or_else(unknown)?;
         let schema = match which {
             "input.json" => &entry.operation.input,
             "output.json" => &entry.operation.output,

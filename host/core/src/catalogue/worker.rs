@@ -12,27 +12,35 @@ use async_trait::async_trait;
 use nexus_model::{
     AppName, CatalogueCall, CatalogueError, CatalogueInfo, CatalogueTool, ExecutionId, ToolAnswered, ToolCatalogue,
 };
+use nexus_workflow::Moment;
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use super::host::schema_of;
 use crate::{
     Core,
     audit_log::Denial,
+    durable::{Asked, Performed, Run, Told},
     tools::{ToolScope, short},
-    work::{Desk, Standing, Work},
+    work::{Brought, Desk, Standing, Work},
 };
 
 const NEXT: &str = "core.work.next";
 const STEP: &str = "core.work.step";
 const FINISH: &str = "core.work.finish";
+const JOURNAL: &str = "core.work.journal";
+const PERFORM: &str = "core.work.perform";
+const DECIDE: &str = "core.work.decide";
 /// Where a call says for which execution it is.
 const EXECUTION: &str = "nexus/execution";
 /// Where a call has its idempotency key.
 const KEY: &str = "nexus/idempotency-key";
 /// The longest that a program waits for work.
 const MAX_WAIT: Duration = Duration::from_secs(25);
+/// Bytes of a journal that go along with one answer.
+const JOURNAL_BYTES: usize = 512 << 10;
 
 const INSTRUCTIONS: &str = "Take work with `core.work.next`, again and again. Name the execution in `_meta` of each other call \
     as `nexus/execution`. Report with `core.work.step`, and stop where it answers `cancel`. Bring the output back with \
@@ -47,7 +55,17 @@ struct Next {
     wait_ms: Option<u64>,
 }
 
-/// Tells of a step of an execution. Returns `go`: `on` or `cancel`.
+/// More of an execution's journal than came with it. Returns `journal`, and `journal_next` if there is still more.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Journal {
+    /// The execution.
+    execution: String,
+    /// `journal_next` of what came before.
+    after: usize,
+}
+
+/// Tells of steps of an execution, for those who watch it. Returns `go`: `on` or `cancel`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Step {
@@ -55,6 +73,49 @@ struct Step {
     execution: String,
     /// What was done, for people.
     message: Option<String>,
+    /// Steps of a workflow that began or ended.
+    #[serde(default)]
+    progress: Vec<StepProgress>,
+}
+
+/// A step of a workflow that began or ended.
+#[derive(Deserialize, JsonSchema)]
+struct StepProgress {
+    /// Its name.
+    step: String,
+    /// Its task's name.
+    task: String,
+    /// `started`, `completed`, `skipped`, `faulted` or `retried`.
+    phase: String,
+}
+
+/// Has an effect of a workflow, once: it is written down before it is begun and after it has ended. Returns `outcome`; or
+/// `suspended`: the execution waits, and is to be left; or `cancelled`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Perform {
+    /// The execution.
+    execution: String,
+    /// The step.
+    step: String,
+    /// The JSON Pointer of its task.
+    pointer: String,
+    /// The effect.
+    effect: Value,
+    /// When it is too late for it, as Unix time in milliseconds.
+    deadline: Option<i64>,
+}
+
+/// Writes down how a workflow was decided. Returns `decision`: the first that was written down for this step.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Decide {
+    /// The execution.
+    execution: String,
+    /// The step.
+    step: String,
+    /// The decision.
+    decision: Value,
 }
 
 /// Brings an execution back, with its output or with an error.
@@ -68,6 +129,11 @@ struct Finish {
     output: Option<Value>,
     /// Why there is none.
     error: Option<String>,
+    /// The error of a workflow: problem details.
+    problem: Option<Value>,
+    /// When it ended, by its own clock.
+    #[serde(rename = "at")]
+    _at: Option<i64>,
 }
 
 /// An output that is `null` is an output.
@@ -94,10 +160,73 @@ impl WorkerCatalogue {
         };
         let wait = wait_ms.map_or(MAX_WAIT, Duration::from_millis).min(MAX_WAIT);
         let Some(work) = self.desk.next(wait).await else { return Ok(ToolAnswered::Result(json!({}))) };
-        Ok(ToolAnswered::Result(json!({
+        let mut told = json!({
             "execution": work.execution.to_string(), "operation": work.operation.as_str(), "definition": *work.definition,
             "input": work.input, "journal": [], "deadline_unix_ms": unix_ms(work.until),
-        })))
+        });
+        if let Some(run) = &work.run {
+            add_journal(&mut told, run, 0);
+        }
+        Ok(ToolAnswered::Result(told))
+    }
+
+    fn journal(&self, arguments: Value) -> Answered {
+        let Journal { execution, after } = match read(arguments) {
+            Ok(journal) => journal,
+            Err(refused) => return Ok(refused),
+        };
+        let mut told = json!({ "journal": [] });
+        if let Standing::Open(Work { run: Some(run), .. }) = self.standing(&execution)? {
+            add_journal(&mut told, &run, after);
+        }
+        Ok(ToolAnswered::Result(told))
+    }
+
+    async fn perform(&self, arguments: Value) -> Answered {
+        let Perform { execution, step, pointer, effect, deadline } = match read(arguments) {
+            Ok(perform) => perform,
+            Err(refused) => return Ok(refused),
+        };
+        let effect = match read(effect) {
+            Ok(effect) => effect,
+            Err(refused) => return Ok(refused),
+        };
+        let Some(run) = self.run_of(&execution)? else { return Ok(over()) };
+        let asked = Asked { step, pointer, effect, deadline: deadline.map(Moment) };
+        let performing = self.core.durable().perform(&self.core, &run, asked).instrument(run.span.clone());
+        Ok(ToolAnswered::Result(match Box::pin(performing).await {
+            Performed::Outcome(outcome) => json!({ "outcome": outcome }),
+            Performed::Suspended => {
+                self.desk.release(run.id);
+                json!({ "suspended": true })
+            }
+            Performed::Over => return Ok(over()),
+        }))
+    }
+
+    async fn decide(&self, arguments: Value) -> Answered {
+        let Decide { execution, step, decision } = match read(arguments) {
+            Ok(decide) => decide,
+            Err(refused) => return Ok(refused),
+        };
+        let decision = match read(decision) {
+            Ok(decision) => decision,
+            Err(refused) => return Ok(refused),
+        };
+        let Some(run) = self.run_of(&execution)? else { return Ok(over()) };
+        let decided = self.core.durable().decide(&run, step, String::new(), decision).await;
+        Ok(decided.map_or_else(over, |decision| ToolAnswered::Result(json!({ "decision": decision }))))
+    }
+
+    /// The execution of a workflow that the program names, if it is not over.
+    fn run_of(&self, execution: &str) -> Result<Option<Arc<Run>>, CatalogueError> {
+        match self.standing(execution)? {
+            Standing::Open(work) => Ok(work.run),
+            _ => {
+                self.desk.release(self.id(execution)?);
+                Ok(None)
+            }
+        }
     }
 
     fn step(&self, arguments: Value) -> Answered {
@@ -108,6 +237,9 @@ impl WorkerCatalogue {
         let go = match self.standing(&step.execution)? {
             Standing::Open(work) => {
                 tracing::debug!(execution = %work.execution, message = step.message, "a step in a sandbox");
+                if let Some(run) = &work.run {
+                    tell(run, step.progress);
+                }
                 "on"
             }
             _ => "cancel",
@@ -116,15 +248,17 @@ impl WorkerCatalogue {
     }
 
     fn finish(&self, arguments: Value) -> Answered {
-        let Finish { execution, output, error } = match read(arguments) {
+        let Finish { execution, output, error, problem, .. } = match read(arguments) {
             Ok(finish) => finish,
             Err(refused) => return Ok(refused),
         };
-        let outcome = match (output, error) {
-            (Some(output), None) => Ok(output),
-            (None, Some(error)) => Err(error),
+        let outcome = match (output, error, problem.map(read)) {
+            (Some(output), None, None) => Ok(Brought::Output(output)),
+            (None, Some(error), None) => Err(error),
+            (None, None, Some(Ok(problem))) => Ok(Brought::Problem(Box::new(problem))),
+            (_, _, Some(Err(refused))) => return Ok(refused),
             _ => {
-                let why = "invalid_arguments: either `output` or `error` is to be given";
+                let why = "invalid_arguments: one of `output`, `error` and `problem` is to be given";
                 return Ok(ToolAnswered::Refused(why.to_owned()));
             }
         };
@@ -188,6 +322,27 @@ fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolAnswered> {
     serde_json::from_value(arguments).map_err(|error| ToolAnswered::Refused(format!("invalid_arguments: {error}")))
 }
 
+/// What a program is told of an execution that is over.
+fn over() -> ToolAnswered {
+    ToolAnswered::Result(json!({ "cancelled": true }))
+}
+
+/// Puts what fits of a journal into an answer.
+fn add_journal(told: &mut Value, run: &Run, after: usize) {
+    let (records, more) = run.journal_from(after, JOURNAL_BYTES);
+    told["journal"] = Value::Array(records);
+    if let Some(next) = more {
+        told["journal_next"] = next.into();
+    }
+}
+
+/// Tells those who watch an execution of its steps.
+fn tell(run: &Run, progress: Vec<StepProgress>) {
+    for StepProgress { step, task, phase } in progress {
+        run.news.tell(Told::Step { step, task, phase });
+    }
+}
+
 /// An instant as others can read it.
 fn unix_ms(instant: Instant) -> u64 {
     let at = SystemTime::now() + instant.saturating_duration_since(Instant::now());
@@ -218,7 +373,14 @@ impl ToolCatalogue for WorkerCatalogue {
     }
 
     fn tools(&self) -> Vec<CatalogueTool> {
-        let mut tools = vec![shown::<Next>(NEXT), shown::<Step>(STEP), shown::<Finish>(FINISH)];
+        let mut tools = vec![
+            shown::<Next>(NEXT),
+            shown::<Step>(STEP),
+            shown::<Finish>(FINISH),
+            shown::<Journal>(JOURNAL),
+            shown::<Perform>(PERFORM),
+            shown::<Decide>(DECIDE),
+        ];
         if let Some(application) = self.core.registry.application(self.app.as_str()) {
             tools.extend(crate::tools::allowed(&self.core, &application));
         }
@@ -231,6 +393,9 @@ impl ToolCatalogue for WorkerCatalogue {
             NEXT => self.next(call.arguments).await,
             STEP => self.step(call.arguments),
             FINISH => self.finish(call.arguments),
+            JOURNAL => self.journal(call.arguments),
+            PERFORM => self.perform(call.arguments).await,
+            DECIDE => self.decide(call.arguments).await,
             _ => self.use_tool(call).await,
         }
     }

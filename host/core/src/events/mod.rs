@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use nexus_model::{AppName, CloudEvent, Durability, Key, RuntimeStore, StoreError, Write};
 use nexus_signals::{EventBus, EventLog, EventScope, EventsConfig, Follower, MetricCollector, Outgoing};
+use nexus_workflow::EventPattern;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +33,10 @@ use crate::{executions::Executions, registry::ApplicationRegistry, router::Reque
 const KNOWN_FOR: Duration = Duration::from_hours(7 * 24);
 /// Time between two tries to log an event that must not be lost.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Events that are looked at in one step, for one that somebody waits for.
+const LOOKED_AT: usize = 200;
+/// How often it is looked for one.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Looks up the secrets that definitions name. `None`: there is none of this name for this application.
 pub type SecretLookup = Arc<dyn Fn(&AppName, &str) -> Option<SecretString> + Send + Sync>;
@@ -156,6 +161,35 @@ impl Events {
         match cursor {
             Some(cursor) => Ok(Follower::from_cursor(self.log.clone(), scopes, cursor)?),
             None => Ok(Follower::from_now(self.log.clone(), scopes).await?),
+        }
+    }
+
+    /// The logs of events.
+    pub(crate) fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// Waits for the next event of an application that fits one of these patterns, after a place in its log, and gives its
+    /// place. An event that the log does not keep any more is missed.
+    pub(crate) async fn next_like(
+        &self,
+        app: &AppName,
+        after: Option<String>,
+        patterns: &[EventPattern],
+    ) -> Result<(String, Value), StoreError> {
+        let (scope, mut after) = (Some(app.clone()), after);
+        loop {
+            let events = self.log.read(&scope, after.as_deref(), LOOKED_AT).await?;
+            for logged in &events {
+                let event = logged.event.to_json();
+                if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(&event)) {
+                    return Ok((logged.id.clone(), event));
+                }
+            }
+            match events.last() {
+                Some(last) => after = Some(last.id.clone()),
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
         }
     }
 

@@ -134,7 +134,7 @@ impl Compilation<'_> {
             let task = Task { reference: &entry.reference, operation: &entry.operation, bar: self.bar() };
             let request = coder::request(model, task, &parts.examples, number, previous.as_ref());
             tracing::info!(operation = %entry.reference, attempt = number, "asking the coder");
-            let payer = Payer { app: &entry.reference.app, budget: self.budget, execution: false };
+            let payer = Payer { app: &entry.reference.app, budget: self.budget, execution: false, spent: Usage::NONE };
             let answer = self.budgets.generate(payer, &request, None).await;
             let mut attempt = Attempt {
                 number,

@@ -360,6 +360,9 @@ fn not_compilable(entry: &OperationEntry) -> Option<&'static str> {
     match (&entry.operation.implementation, entry.operation.optimize.mode) {
         (Implementation::Component { .. }, _) => Some("it is a component written by hand"),
         (Implementation::Worker(_), _) => Some("a program in a sandbox answers it"),
+        (Implementation::Workflow(_), _) => {
+            Some("it is a workflow: code takes over from its prompt steps, each for itself")
+        }
         (Implementation::Prompt(_), OptimizeMode::Off) => Some("its definition says `optimize: { mode: off }`"),
         (Implementation::Prompt(_), _) => None,
     }

@@ -24,6 +24,8 @@ pub(crate) enum Definition {
     Component(Arc<dyn Component>),
     /// A program in a sandbox, which is told this.
     Worker(Arc<serde_json::Value>),
+    /// A workflow, walked by the host's own program in a sandbox.
+    Workflow,
 }
 
 /// An operation with everything made ready that a call needs.

@@ -1,9 +1,16 @@
 //! From a commit to applications that can be called.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Arc, PoisonError},
+};
 
 use nexus_definitions::{Fault, FaultCode, PromptTemplate, Surroundings};
-use nexus_model::{App, AppName, CloudEvent, ComponentKind, Implementation, Operation, OperationRef, Snapshot};
+use nexus_model::{
+    App, AppName, CloudEvent, ComponentKind, DefinitionError, Implementation, Operation, OperationRef, Revision,
+    Snapshot,
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -15,6 +22,20 @@ use crate::rates::Rate;
 
 /// Revisions that are tried when a host starts and the newest has faults.
 const TRIED: usize = 20;
+
+/// Applications of earlier revisions that are kept ready.
+const EARLIER: usize = 16;
+
+/// Why there is no application of a revision.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AtError {
+    #[error("there is no such revision")]
+    Unknown,
+    #[error("the revision has {0} faults")]
+    Faulty(usize),
+    #[error(transparent)]
+    Store(#[from] DefinitionError),
+}
 
 impl ApplicationRegistry {
     /// Looks whether there is a new commit, or a new state of an application, and takes over what changed. Cheap when
@@ -151,6 +172,7 @@ impl ApplicationRegistry {
                 (Definition::Component(component), String::new())
             }
             Implementation::Worker(told) => (Definition::Worker(Arc::clone(told)), String::new()),
+            Implementation::Workflow(_) => (Definition::Workflow, String::new()),
         };
         let version = operation.version(&model);
         let same_version = serving
@@ -167,6 +189,27 @@ impl ApplicationRegistry {
             version,
             definition,
         })
+    }
+
+    /// An application as it was in a revision, ready to be called: with the code that answers now where the versions of its
+    /// operations are the same.
+    pub(crate) async fn application_at(&self, app: &AppName, revision: &Revision) -> Result<Arc<Application>, AtError> {
+        let serving = self.application(app.as_str());
+        if let Some(serving) = serving.as_ref().filter(|serving| serving.revision == *revision) {
+            return Ok(Arc::clone(serving));
+        }
+        let known = || self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (app.clone(), revision.clone());
+        if let Some(application) = known().iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(&application.1));
+        }
+        let snapshot = self.definitions.read_at(app, revision).await?.ok_or(AtError::Unknown)?;
+        let application = self.prepare(app, &snapshot, serving.as_deref()).await;
+        let application = Arc::new(application.map_err(|faults| AtError::Faulty(faults.len()))?);
+        let mut known = known();
+        known.truncate(EARLIER - 1);
+        known.insert(0, (key, Arc::clone(&application)));
+        Ok(application)
     }
 
     /// Checks an application's files as [`ApplicationRegistry::refresh`] would, without serving them.

@@ -16,7 +16,10 @@ mod server_write;
 mod views;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use arc_swap::ArcSwap;
 use nexus_definitions::Fault;
@@ -60,6 +63,18 @@ pub(crate) struct Application {
     pub(crate) permits: Arc<Semaphore>,
     /// The application's rate of calls, if it has one; goes on from revision to revision.
     pub(crate) rate: Option<Arc<Rate>>,
+}
+
+impl Application {
+    /// The operations that it offers: not those made of steps of its workflows.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = &Arc<OperationEntry>> {
+        self.operations.values().filter(|entry| entry.operation.step.is_none())
+    }
+
+    /// An operation that it offers.
+    pub(crate) fn offered(&self, name: &OperationName) -> Option<&Arc<OperationEntry>> {
+        self.operations.get(name).filter(|entry| entry.operation.step.is_none())
+    }
 }
 
 /// What is known of one application's folder.
@@ -109,6 +124,8 @@ pub struct ApplicationRegistry {
     remote: Option<Attached>,
     /// Tells hosts on the same store of what this one has changed.
     told: Changes,
+    /// Applications of earlier revisions that executions go by, those asked for last first.
+    earlier: Mutex<Vec<((AppName, Revision), Arc<Application>)>>,
 }
 
 impl ApplicationRegistry {
@@ -128,6 +145,7 @@ impl ApplicationRegistry {
             known_models,
             remote: parts.remote.clone().map(|remote| Attached { remote, written: Notify::new() }),
             told: Changes::new(Arc::clone(&parts.runtime), Topic::Definitions),
+            earlier: Mutex::default(),
         }
     }
 

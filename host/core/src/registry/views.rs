@@ -126,7 +126,9 @@ fn summary(name: &AppName, slot: &Slot) -> AppSummary {
         status: status(slot),
         reason: reason(slot),
         faults: slot.faults.to_vec(),
-        operations: serving.map(|app| app.operations.keys().cloned().collect()).unwrap_or_default(),
+        operations: serving
+            .map(|app| app.offers().map(|entry| entry.reference.operation.clone()).collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -163,6 +165,7 @@ fn detail(entry: &OperationEntry) -> OperationDetail {
             Implementation::Prompt(_) => "prompt",
             Implementation::Component { .. } => "component",
             Implementation::Worker(_) => "worker",
+            Implementation::Workflow(_) => "workflow",
         },
         input: entry.operation.input.as_ref().clone(),
         output: entry.operation.output.as_ref().clone(),

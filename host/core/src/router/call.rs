@@ -1,14 +1,17 @@
 //! What the router is asked and what it answers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nexus_definitions::Violation;
 use nexus_model::{
-    AnsweredBy, ComponentFault, ExecutionId, FallbackReason, ModelError, ServedBy, StoreError, TokenSink, Usage,
+    AnsweredBy, ComponentFault, ExecutionId, FallbackReason, ModelError, Parent, ServedBy, StoreError, TokenSink, Usage,
 };
+use nexus_workflow::WorkflowError;
+use serde_json::Value;
 
 use crate::{
     budget::{BudgetExceeded, SpendError},
+    registry::{Application, OperationEntry},
     work::WorkError,
 };
 
@@ -22,6 +25,18 @@ pub struct Call<'a> {
     pub body: &'a [u8],
     /// Sees a model's answer as it comes.
     pub sink: Option<&'a mut dyn TokenSink>,
+}
+
+/// A call that a step of an execution makes.
+pub(crate) struct StepCall<'a> {
+    pub(crate) application: &'a Arc<Application>,
+    pub(crate) entry: &'a Arc<OperationEntry>,
+    pub(crate) input: Value,
+    pub(crate) id: ExecutionId,
+    pub(crate) parent: Parent,
+    /// What the execution has used before.
+    pub(crate) spent: Usage,
+    pub(crate) sink: Option<&'a mut dyn TokenSink>,
 }
 
 /// An answer that satisfies the operation's output schema.
@@ -134,6 +149,15 @@ pub enum CallErrorKind {
     /// No program in a sandbox answered.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// A workflow ended with an error that nothing in it caught.
+    #[error("{0}")]
+    Workflow(Box<WorkflowError>),
+    /// The execution goes on, but nobody waits for it any longer.
+    #[error("the execution has not ended after {} ms; it goes on", .waited.as_millis())]
+    StillRunning {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The answer of a component written by hand, or of a program in a sandbox, fails the operation's output schema.
     #[error("the answer does not satisfy the operation's output schema")]
     OutputInvalid {
@@ -175,6 +199,8 @@ impl CallErrorKind {
             Self::Work(WorkError::Lost(_)) => "sandbox_lost",
             Self::Work(WorkError::Failed(_)) => "sandbox_failed",
             Self::Work(WorkError::NoSandbox(_)) => "sandbox_unavailable",
+            Self::Workflow(error) => crate::durable::code(error),
+            Self::StillRunning { .. } => "still_running",
             Self::OutputInvalid { .. } => "output_invalid",
         }
     }

@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nexus_model::{AppName, ExecutionId};
+use nexus_model::{AppName, ExecutionId, TokenSink};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::durable::{Ended, Status, Told, Watching};
 
 /// What is in flight at this host. As many as there are calls at one time.
 #[derive(Default)]
@@ -45,6 +48,51 @@ impl InFlight {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<ExecutionId, (AppName, CancellationToken)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an execution of a workflow ended; nothing if another host has it. `sink` sees what models say meanwhile.
+pub(crate) async fn ended(
+    status: &mut watch::Receiver<Status>,
+    watching: Option<Watching>,
+    mut sink: Option<&mut dyn TokenSink>,
+) -> Option<Arc<Ended>> {
+    let telling = async {
+        let (Some(mut watching), Some(sink)) = (watching, sink.as_deref_mut()) else { return };
+        let mut seen = None;
+        loop {
+            let items = watching.next(seen).await;
+            let Some(last) = items.last() else { return };
+            seen = Some(last.id);
+            for item in items {
+                match item.news {
+                    Told::Token { text, .. } => sink.token(&text),
+                    Told::Restart { .. } => sink.restart(),
+                    _ => {}
+                }
+            }
+        }
+    };
+    let ending = async {
+        loop {
+            match &*status.borrow_and_update() {
+                Status::Ended(ended) => return Some(Arc::clone(ended)),
+                Status::Elsewhere => return None,
+                Status::Active | Status::Parked(_) => {}
+            }
+            if status.changed().await.is_err() {
+                return None;
+            }
+        }
+    };
+    tokio::pin!(telling, ending);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut ending => return ended,
+            () = &mut telling, if !told => told = true,
+        }
     }
 }
 

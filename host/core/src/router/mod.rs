@@ -3,7 +3,7 @@
 mod call;
 mod in_flight;
 mod plan;
-mod spans;
+pub(crate) mod spans;
 
 use std::{
     sync::{
@@ -16,13 +16,15 @@ use std::{
 use nexus_definitions::{nearest, violations};
 use nexus_model::{
     AnsweredBy, AppName, Cause, Component, ComponentAnswer, ComponentFault, Execution, ExecutionId, FallbackReason,
-    GenerateRequest, Generation, Origin, ServedBy, TokenSink, Trace, Usage,
+    GenerateRequest, Generation, Origin, Parent, ServedBy, TokenSink, Trace, Usage,
 };
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tracing::Instrument;
 use uuid::Uuid;
 
+pub(crate) use call::StepCall;
 pub use call::{Answer, Call, CallError, CallErrorKind};
 pub(crate) use in_flight::InFlight;
 pub(crate) use plan::{Defined, Plan, plan};
@@ -30,12 +32,13 @@ pub(crate) use plan::{Defined, Plan, plan};
 use crate::{
     audit::Auditor,
     budget::{Budgets, Payer},
+    durable::{BeginError, Durable, New, Status},
     executions::Executions,
     rates::{RateExceeded, RateState},
     registry::{Application, ApplicationRegistry, Definition, OperationEntry},
     sandboxes::Sandboxes,
     traces::TraceBook,
-    work::{Work, WorkError},
+    work::{Brought, Work, WorkError},
 };
 
 /// How the router treats components; part of the oracle's settings, since only the oracle's code is audited.
@@ -55,6 +58,8 @@ pub struct RequestRouter {
     pub(crate) traces: Arc<TraceBook>,
     /// Where programs work for applications.
     pub(crate) sandboxes: Arc<Sandboxes>,
+    /// Executions of workflows.
+    pub(crate) durable: Arc<Durable>,
     /// Executions that can be cancelled.
     pub(crate) in_flight: InFlight,
     pub(crate) auditor: Auditor,
@@ -73,6 +78,9 @@ struct Running<'a> {
     started: Instant,
     started_at: OffsetDateTime,
     cause: Option<Cause>,
+    parent: Option<Parent>,
+    /// What the execution that it is a step of has used before.
+    spent: Usage,
 }
 
 impl Running<'_> {
@@ -142,6 +150,117 @@ impl RequestRouter {
         self.attempt(call, Some((id, cause))).await
     }
 
+    /// Begins an execution of an operation that has a workflow, and does not wait for its end; `None` if it has none.
+    pub async fn begin(&self, call: Call<'_>) -> Result<Option<ExecutionId>, CallError> {
+        let (application, entry) = self.find(call.app, call.operation)?;
+        if !matches!(entry.definition, Definition::Workflow) {
+            return Ok(None);
+        }
+        let (_, input) = read(call.body)?;
+        let id = ExecutionId(Uuid::now_v7());
+        self.begin_workflow(&application, &entry, input, id, None).await?;
+        Ok(Some(id))
+    }
+
+    async fn begin_workflow(
+        &self,
+        application: &Arc<Application>,
+        entry: &Arc<OperationEntry>,
+        input: Value,
+        id: ExecutionId,
+        cause: Option<Cause>,
+    ) -> Result<watch::Receiver<Status>, CallErrorKind> {
+        let wrong = violations(&entry.input, &input);
+        if !wrong.is_empty() {
+            return Err(CallErrorKind::InvalidInput { violations: wrong });
+        }
+        // Executions wait for sandboxes, but not for an engine that there is none of.
+        self.sandboxes.check().map_err(CallErrorKind::Work)?;
+        let (application, entry) = (Arc::clone(application), Arc::clone(entry));
+        let new = New { id, application, entry, input, cause, parent: None, replay: None };
+        self.durable.begin(new).await.map_err(|error| match error {
+            BeginError::TooMany => CallErrorKind::Busy { retry_after: Duration::from_secs(5) },
+            BeginError::Store(error) => CallErrorKind::Store(error),
+        })
+    }
+
+    /// Has a workflow walked, and waits for its end as long as a call may take. It goes on if nobody waits any more.
+    async fn walk(
+        &self,
+        application: &Arc<Application>,
+        entry: &Arc<OperationEntry>,
+        input: Value,
+        sink: Option<&mut dyn TokenSink>,
+        caused: Option<(ExecutionId, Cause)>,
+    ) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let (id, cause) = caused.map_or_else(|| (ExecutionId(Uuid::now_v7()), None), |(id, cause)| (id, Some(cause)));
+        let waits = cause.is_none();
+        let mut status = self.begin_workflow(application, entry, input, id, cause).await?;
+        let answered = |output: String, usage| Answer {
+            execution: id,
+            path: ServedBy::Model,
+            fallback: None,
+            output,
+            usage,
+            model: None,
+            duration: started.elapsed(),
+        };
+        if !waits {
+            // That it has begun is durable; a trigger waits for no more.
+            return Ok(answered("null".to_owned(), None));
+        }
+        let left = application.app.limits.timeout;
+        let watching = self.durable.watch(&application.app.name, id);
+        let ended = tokio::time::timeout(left, in_flight::ended(&mut status, watching, sink)).await;
+        let failed = |kind| CallError { execution: Some(id), kind };
+        match ended {
+            Err(_) => Err(failed(CallErrorKind::StillRunning { waited: left })),
+            Ok(None) => Err(failed(CallErrorKind::StillRunning { waited: started.elapsed() })),
+            Ok(Some(ended)) => match &ended.result {
+                Ok(output) => Ok(answered(output.to_string(), Some(ended.usage))),
+                Err(error) if error.status == crate::durable::CANCELLED => Err(failed(CallErrorKind::Cancelled)),
+                Err(error) => Err(failed(CallErrorKind::Workflow(Box::new(error.clone())))),
+            },
+        }
+    }
+
+    /// Calls an operation for a step of an execution. Recorded as an execution of its own.
+    pub(crate) async fn execute_step(&self, call: StepCall<'_>) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let StepCall { application, entry, input, id, parent, spent, sink } = call;
+        let wrong = violations(&entry.input, &input);
+        if !wrong.is_empty() {
+            return Err(CallErrorKind::InvalidInput { violations: wrong }.into());
+        }
+        let left = application.app.limits.timeout;
+        let permit = tokio::time::timeout(left, application.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(CallErrorKind::Busy { retry_after: Duration::from_secs(1) }.into());
+        };
+        let body = input.to_string();
+        let running = Running {
+            id,
+            application,
+            entry,
+            input,
+            body: &body,
+            started,
+            started_at: OffsetDateTime::now_utc(),
+            cause: None,
+            parent: Some(parent),
+            spent,
+        };
+        let span = spans::execution(&running.entry.reference, running.id);
+        let outcome = self.answer(&running, sink).instrument(span.clone()).await;
+        spans::record_outcome(&span, &outcome);
+        let (outcome, execution) = span.in_scope(|| self.finish(running, outcome));
+        if let Some(execution) = execution {
+            self.executions.record(&execution);
+        }
+        outcome
+    }
+
     async fn attempt(
         &self,
         call: Call<'_>,
@@ -159,6 +278,10 @@ impl RequestRouter {
             Ok(read) => read,
             Err(kind) => return (Err(kind.into()), None),
         };
+        if matches!(entry.definition, Definition::Workflow) {
+            // Written down when it ends, by whoever has it then.
+            return (self.walk(&application, &entry, input, call.sink, caused).await, None);
+        }
         let wrong = violations(&entry.input, &input);
         if !wrong.is_empty() {
             return (Err(CallErrorKind::InvalidInput { violations: wrong }.into()), None);
@@ -173,6 +296,8 @@ impl RequestRouter {
             started,
             started_at: OffsetDateTime::now_utc(),
             cause,
+            parent: None,
+            spent: Usage::NONE,
         };
         let span = spans::execution(&running.entry.reference, running.id);
         let outcome = self.answer(&running, call.sink).instrument(span.clone()).await;
@@ -182,11 +307,11 @@ impl RequestRouter {
 
     fn find(&self, app: &str, operation: &str) -> Result<(Arc<Application>, Arc<OperationEntry>), CallErrorKind> {
         let application = callable(&self.registry, app)?;
-        let entry = operation.parse().ok().and_then(|name| application.operations.get(&name)).cloned();
+        let entry = operation.parse().ok().and_then(|name| application.offered(&name)).cloned();
         let entry = entry.ok_or_else(|| CallErrorKind::UnknownOperation {
             app: app.to_owned(),
             name: operation.to_owned(),
-            nearest: nearest(operation, application.operations.keys().map(nexus_model::OperationName::as_str)),
+            nearest: nearest(operation, application.offers().map(|entry| entry.reference.operation.as_str())),
         })?;
         Ok((application, entry))
     }
@@ -196,7 +321,7 @@ impl RequestRouter {
         let defined = match running.entry.definition {
             Definition::Prompt(_) => Defined::Prompt,
             Definition::Component(_) => Defined::Component,
-            Definition::Worker(_) => Defined::Worker,
+            Definition::Worker(_) | Definition::Workflow => Defined::Worker,
         };
         match plan(defined, active.is_some(), rand::random(), self.config.audit_share) {
             Plan::HandWritten => self.ask_hand_written(running).await,
@@ -291,9 +416,14 @@ impl RequestRouter {
             definition: Arc::clone(told),
             input: running.input.clone(),
             until: Instant::now() + left,
+            run: None,
         };
         let done = self.in_flight.cancellable(running.id, &app.name, self.sandboxes.work(work, left)).await;
-        let output = done.ok_or(CallErrorKind::Cancelled).and_then(|outcome| outcome.map_err(CallErrorKind::Work));
+        let output = done.ok_or(CallErrorKind::Cancelled).and_then(|outcome| match outcome {
+            Ok(Brought::Output(output)) => Ok(output),
+            Ok(Brought::Problem(problem)) => Err(CallErrorKind::Work(WorkError::Failed(problem.to_string()))),
+            Err(error) => Err(CallErrorKind::Work(error)),
+        });
         let output = output.map_err(|kind| failed(path, kind))?;
         let wrong = violations(&running.entry.output, &output);
         if wrong.is_empty() {
@@ -315,7 +445,7 @@ impl RequestRouter {
             .map_err(|message| fail(CallErrorKind::Render(message), None))?;
         let asked = Instant::now();
         let app = &running.application.app;
-        let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true };
+        let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true, spent: running.spent };
         let generated = self.in_flight.cancellable(running.id, &app.name, self.budgets.generate(payer, &request, sink));
         let generated = generated.await.ok_or_else(|| fail(CallErrorKind::Cancelled, None))?;
         let generation = generated.map_err(|error| {
@@ -355,7 +485,8 @@ impl RequestRouter {
         if let Some(code) = error {
             metrics.record_error(path, code);
         }
-        let kept = path == ServedBy::Model || error.is_some() || running.cause.is_some() || self.sampler.take();
+        let caused = running.cause.is_some() || running.parent.is_some();
+        let kept = path == ServedBy::Model || error.is_some() || caused || self.sampler.take();
         let execution = kept.then(|| {
             let output = outcome.as_ref().ok().map(|served| served.output.clone());
             Execution {
@@ -370,9 +501,11 @@ impl RequestRouter {
                 usage,
                 model: outcome.as_ref().ok().and_then(|served| served.model.clone()),
                 cause: running.cause,
+                parent: running.parent,
                 input: running.input,
                 output,
                 error: error.map(str::to_owned),
+                problem: None,
             }
         });
         match &outcome {

@@ -9,7 +9,7 @@ use super::{Failed, Served};
 
 /// The span of one execution, which all that is said on its behalf belongs to; of the highest level, so that a log of
 /// errors has it too.
-pub(super) fn execution(operation: &OperationRef, id: ExecutionId) -> Span {
+pub(crate) fn execution(operation: &OperationRef, id: ExecutionId) -> Span {
     tracing::error_span!(
         target: SPANS,
         "execution",

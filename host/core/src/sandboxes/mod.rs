@@ -5,6 +5,7 @@ mod owner;
 use std::{
     collections::BTreeMap,
     error::Error,
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -14,10 +15,9 @@ use futures::future::BoxFuture;
 use nexus_mcp::StreamServer;
 use nexus_model::{AppName, RuntimeStore, SandboxPool, StoreError};
 use nexus_sandbox::{
-    BoxError, BuildSpec, Built, Driver, ImageReference, Owner, PoolSettings, PoolStatus, Sandbox, SandboxError,
-    SandboxHandle, SandboxHandler, SandboxManager, SandboxSpec, Slot,
+    BoxError, BuildSpec, Built, Driver, ImageReference, Owner, PoolName, PoolPart, PoolSettings, PoolStatus, Sandbox,
+    SandboxError, SandboxHandle, SandboxHandler, SandboxManager, SandboxSpec, Slot,
 };
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -27,14 +27,22 @@ use tokio_util::{
 use crate::{
     Core,
     catalogue::WorkerCatalogue,
-    registry::ApplicationRegistry,
-    work::{Desk, Work, WorkError},
+    registry::{ApplicationRegistry, Definition},
+    work::{Brought, Desk, Work, WorkError},
 };
 
 /// How often it is looked for sandboxes of hosts that are gone.
 const REAP_EVERY: Duration = Duration::from_secs(10);
 /// How long a sandbox may go on when the host stops.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Sandboxes that walk the workflows of one application.
+const WALKERS: usize = 4;
+/// Executions that one of them walks at one time.
+const WALKED: usize = 64;
+/// Its memory, in bytes.
+const WALKER_MEMORY: u64 = 384 << 20;
+/// After how long without work one is stopped.
+const WALKER_IDLE: Duration = Duration::from_mins(10);
 
 /// Programs that work for applications. Without a driver there are none, and executions that need one are told why.
 pub(crate) struct Sandboxes {
@@ -43,14 +51,16 @@ pub(crate) struct Sandboxes {
     missing: Mutex<String>,
     /// What tells the hosts on this store from others on an engine, once it is known.
     installation: OnceLock<String>,
+    /// The program that walks workflows, if it is known where it is.
+    walker: Option<PathBuf>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
 
 impl Sandboxes {
-    pub(crate) fn new(tasks: TaskTracker, cancel: CancellationToken) -> Self {
+    pub(crate) fn new(walker: Option<PathBuf>, tasks: TaskTracker, cancel: CancellationToken) -> Self {
         let missing = Mutex::new("no engine is configured".to_owned());
-        Self { manager: OnceLock::new(), missing, installation: OnceLock::new(), tasks, cancel }
+        Self { manager: OnceLock::new(), missing, installation: OnceLock::new(), walker, tasks, cancel }
     }
 
     /// Says why there is no driver.
@@ -90,52 +100,86 @@ impl Sandboxes {
         let mut known = BTreeMap::new();
         loop {
             swaps.mark_unchanged();
-            self.adjust(core, &mut known);
+            self.adjust(core, &mut known).await;
             if swaps.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn adjust(&self, core: &Core, known: &mut BTreeMap<AppName, SandboxPool>) {
+    async fn adjust(&self, core: &Core, known: &mut BTreeMap<PoolName, Wanted>) {
         let Some(manager) = self.manager.get() else { return };
         let wanted = wanted(&core.registry);
-        known.retain(|app, _| {
-            let stays = wanted.contains_key(app);
+        known.retain(|name, _| {
+            let stays = wanted.contains_key(name);
             if !stays {
-                manager.remove(app);
+                manager.remove(name);
             }
             stays
         });
-        for (app, pool) in wanted {
-            if known.get(&app) == Some(&pool) {
+        for (name, pool) in wanted {
+            if known.get(&name) == Some(&pool) {
                 continue;
             }
-            match spec(&app, &pool) {
-                Ok(spec) => {
+            let made = match &pool {
+                Wanted::Program(pool) => spec(&name.app, pool).map(|spec| (spec, settings(pool))),
+                Wanted::Walker => self.walker(manager, &name.app).await,
+            };
+            match made {
+                Ok((spec, settings)) => {
                     let workers = Workers {
                         core: core.clone(),
-                        app: app.clone(),
+                        app: name.app.clone(),
                         tasks: self.tasks.clone(),
                         cancel: self.cancel.clone(),
                     };
-                    manager.set(app.clone(), Arc::new(workers), spec, settings(&pool));
+                    manager.set(name.clone(), Arc::new(workers), spec, settings);
                 }
-                // The definition was checked: what is wrong is new.
-                Err(error) => tracing::error!(%app, %error, "the sandboxes of an application cannot be kept"),
+                // A definition was checked, and a program was there before: what is wrong is new.
+                Err(error) => {
+                    let app = &name.app;
+                    tracing::error!(%app, error = causes(&*error), "the sandboxes of an application cannot be kept");
+                }
             }
-            known.insert(app, pool);
+            known.insert(name, pool);
         }
     }
 
-    /// Has an execution done by a sandbox of its application, within `left`.
-    pub(crate) fn work(&self, work: Work, left: Duration) -> BoxFuture<'_, Result<Value, WorkError>> {
-        Box::pin(self.work_plain(work, left))
+    /// What walks workflows: the host's own program.
+    async fn walker(
+        &self,
+        manager: &SandboxManager<Workers>,
+        app: &AppName,
+    ) -> Result<(SandboxSpec, PoolSettings), BoxError> {
+        let program = self.walker.as_ref().ok_or("it is not known where the host's own program is")?;
+        let mut spec = manager.own_program(program).await?;
+        spec.limits.memory = WALKER_MEMORY;
+        spec.labels.insert("app".to_owned(), app.to_string());
+        let settings = PoolSettings { max: WALKERS, per_sandbox: WALKED, idle: WALKER_IDLE, ..PoolSettings::default() };
+        Ok((spec, settings))
     }
 
-    async fn work_plain(&self, work: Work, left: Duration) -> Result<Value, WorkError> {
+    /// Has an execution done by a sandbox of its application, within `left`.
+    pub(crate) fn work(&self, work: Work, left: Duration) -> BoxFuture<'_, Result<Brought, WorkError>> {
+        let pool = PoolName { app: work.application.app.name.clone(), part: PoolPart::Workers };
+        Box::pin(self.work_plain(work, left, pool))
+    }
+
+    /// Has an execution walked by a sandbox for workflows of its application.
+    pub(crate) fn walk(&self, work: Work) -> BoxFuture<'_, Result<Brought, WorkError>> {
+        let left = work.until.saturating_duration_since(std::time::Instant::now());
+        let pool = PoolName { app: work.application.app.name.clone(), part: PoolPart::Workflows };
+        Box::pin(self.work_plain(work, left, pool))
+    }
+
+    /// Whether there is what starts sandboxes.
+    pub(crate) fn check(&self) -> Result<(), WorkError> {
+        self.manager.get().map(drop).ok_or_else(|| WorkError::NoSandbox(self.why()))
+    }
+
+    async fn work_plain(&self, work: Work, left: Duration, pool: PoolName) -> Result<Brought, WorkError> {
         let manager = self.manager.get().ok_or_else(|| WorkError::NoSandbox(self.why()))?;
-        let slot = tokio::time::timeout(left, place(manager, &work.application.app.name)).await;
+        let slot = tokio::time::timeout(left, place(manager, &pool)).await;
         let slot = slot.map_err(|_| WorkError::Late(left))?.map_err(refused)?;
         let left = work.until.saturating_duration_since(std::time::Instant::now());
         let desk = &slot.session().desk;
@@ -171,7 +215,7 @@ impl Sandboxes {
     }
 
     /// What each application has; `None` where there is no driver, for this reason.
-    pub(crate) fn status(&self) -> Result<BTreeMap<AppName, PoolStatus>, String> {
+    pub(crate) fn status(&self) -> Result<BTreeMap<PoolName, PoolStatus>, String> {
         self.manager.get().map(SandboxManager::status).ok_or_else(|| self.why())
     }
 
@@ -192,9 +236,9 @@ impl Sandboxes {
 }
 
 /// A place in a sandbox that can be spoken with.
-async fn place(manager: &SandboxManager<Workers>, app: &AppName) -> Result<Slot<Workers>, SandboxError> {
+async fn place(manager: &SandboxManager<Workers>, pool: &PoolName) -> Result<Slot<Workers>, SandboxError> {
     loop {
-        let slot = manager.checkout(app).await?;
+        let slot = manager.checkout(pool).await?;
         if !slot.session().desk.ended.is_cancelled() {
             return Ok(slot);
         }
@@ -214,12 +258,27 @@ pub enum SandboxStartError {
     Sandbox(#[from] SandboxError),
 }
 
-fn wanted(registry: &ApplicationRegistry) -> BTreeMap<AppName, SandboxPool> {
-    let pool = |name: AppName| {
-        let application = registry.callable(name.as_str())?.ok()?;
-        Some((name, application.app.sandbox.clone()?))
-    };
-    registry.names().into_iter().filter_map(pool).collect()
+/// What a pool is made of.
+#[derive(Debug, PartialEq)]
+enum Wanted {
+    /// A program of the application's.
+    Program(SandboxPool),
+    /// The host's own, which walks workflows.
+    Walker,
+}
+
+fn wanted(registry: &ApplicationRegistry) -> BTreeMap<PoolName, Wanted> {
+    let mut pools = BTreeMap::new();
+    for app in registry.names() {
+        let Some(Ok(application)) = registry.callable(app.as_str()) else { continue };
+        if let Some(pool) = application.app.sandbox.clone() {
+            pools.insert(PoolName { app: app.clone(), part: PoolPart::Workers }, Wanted::Program(pool));
+        }
+        if application.operations.values().any(|entry| matches!(entry.definition, Definition::Workflow)) {
+            pools.insert(PoolName { app, part: PoolPart::Workflows }, Wanted::Walker);
+        }
+    }
+    pools
 }
 
 fn spec(app: &AppName, pool: &SandboxPool) -> Result<SandboxSpec, BoxError> {

@@ -54,20 +54,34 @@ impl ToolScope {
     /// Calls a tool that the application allows; others are denied, and the audit log is told. With a `key`, a call that was
     /// answered is not made again: its answer is told again.
     pub(crate) async fn call(&self, tool: &str, arguments: Value, key: Option<&str>) -> Answered {
-        if !is_allowed(&self.application, tool) {
-            let request = format!("tool {} for execution {}", super::short(tool), self.execution);
-            self.core.audit_log.deny(Denial {
-                status: 403,
-                key_id: Some(self.principal().key_id.to_string()),
-                request,
-            });
-            return Ok(refused("forbidden", &format!("`{}` is not in `tools.allow`", super::short(tool))));
+        if let Some(refused) = self.denied(tool) {
+            return Ok(refused);
         }
         let Some(key) = key else { return self.run(tool, arguments, None).await };
         once::call(&self.core, &self.application.app.name, key, (tool, &arguments), self.until, || {
             self.run(tool, arguments.clone(), Some(key))
         })
         .await
+    }
+
+    /// Calls a tool that the application allows, as [`ToolScope::call`] does, for somebody who keeps the answer himself: the `key`
+    /// only goes along to whoever takes one.
+    pub(crate) async fn call_once(&self, tool: &str, arguments: Value, key: &str) -> Answered {
+        match self.denied(tool) {
+            Some(refused) => Ok(refused),
+            None => self.run(tool, arguments, Some(key)).await,
+        }
+    }
+
+    /// The refusal of a tool that the application does not allow; the audit log is told.
+    fn denied(&self, tool: &str) -> Option<ToolAnswered> {
+        if is_allowed(&self.application, tool) {
+            return None;
+        }
+        let request = format!("tool {} for execution {}", super::short(tool), self.execution);
+        let key_id = Some(self.principal().key_id.to_string());
+        self.core.audit_log.deny(Denial { status: 403, key_id, request });
+        Some(refused("forbidden", &format!("`{}` is not in `tools.allow`", super::short(tool))))
     }
 
     /// Calls a tool, allowed or not: what is allowed was decided before. Within the time of the execution, and with a result
@@ -172,7 +186,7 @@ impl ToolScope {
     }
 
     async fn call_operation(&self, name: &str, arguments: Value) -> Answered {
-        let entry = name.parse().ok().and_then(|name| self.application.operations.get(&name));
+        let entry = name.parse().ok().and_then(|name| self.application.offered(&name));
         let entry =
             entry.ok_or_else(|| CatalogueError::Unknown(format!("there is no tool `{}`", super::short(name))))?;
         let Some(input) = arguments::input(&entry.operation.input, arguments) else {
@@ -215,7 +229,7 @@ pub(crate) fn allowed(core: &Core, application: &Arc<Application>) -> Vec<Catalo
 
 /// The operations of an application, as tools.
 pub(crate) fn operations(application: &Application) -> impl Iterator<Item = CatalogueTool> {
-    application.operations.values().map(|entry| CatalogueTool {
+    application.offers().map(|entry| CatalogueTool {
         name: entry.operation.name.to_string(),
         description: Some(entry.operation.description.clone()),
         input: arguments::schema(&entry.operation.input),

@@ -231,7 +231,8 @@ impl GuestServices for CallServices {
             fallback: true,
         };
         let app = &self.running.application.app;
-        let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true };
+        let payer =
+            Payer { app: &app.name, budget: app.limits.budget, execution: true, spent: nexus_model::Usage::NONE };
         let generation = self.manager.parts.budgets.generate(payer, &request, None).await.map_err(of_model)?;
         let text = generation.value.get("text").and_then(Value::as_str).map(str::to_owned);
         text.ok_or_else(|| ServiceError::Failed("the model gave no text".to_owned()))

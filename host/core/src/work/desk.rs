@@ -7,14 +7,13 @@ use std::{
 };
 
 use nexus_model::ExecutionId;
-use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Work, WorkError};
+use super::{Brought, Work, WorkError};
 
 /// What a program brings back.
-type Outcome = Result<Value, WorkError>;
+type Outcome = Result<Brought, WorkError>;
 
 /// Executions that nobody waits for any more and that a program has not given back. One that has more does not do its work.
 const MAX_FORGOTTEN: usize = 1_000;
@@ -32,6 +31,8 @@ pub(crate) struct Desk {
 struct State {
     waiting: VecDeque<Waiting>,
     taken: HashMap<ExecutionId, Taken>,
+    /// Those that it was told to leave, the last ones.
+    released: VecDeque<ExecutionId>,
 }
 
 struct Waiting {
@@ -101,10 +102,24 @@ impl Desk {
 
     /// How it stands with an execution.
     pub(crate) fn standing(&self, execution: ExecutionId) -> Standing {
-        match self.state().taken.get(&execution) {
+        let state = self.state();
+        match state.taken.get(&execution) {
             Some(taken) if taken.answer.is_closed() => Standing::Cancelled,
             Some(taken) => Standing::Open(taken.work.clone()),
+            None if state.released.contains(&execution) => Standing::Cancelled,
             None => Standing::Foreign,
+        }
+    }
+
+    /// The program was told to leave an execution, and does not bring it back.
+    pub(crate) fn release(&self, execution: ExecutionId) {
+        let mut state = self.state();
+        let stopped = state.taken.get(&execution).is_none_or(|taken| taken.answer.is_closed());
+        if stopped && state.taken.remove(&execution).is_some() {
+            if state.released.len() == MAX_FORGOTTEN {
+                state.released.pop_front();
+            }
+            state.released.push_back(execution);
         }
     }
 
@@ -116,8 +131,13 @@ impl Desk {
     }
 
     /// Brings back what came of an execution, and how it stood with it.
-    pub(crate) fn finish(&self, execution: ExecutionId, outcome: Result<Value, String>) -> Standing {
-        let Some(taken) = self.state().taken.remove(&execution) else { return Standing::Foreign };
+    pub(crate) fn finish(&self, execution: ExecutionId, outcome: Result<Brought, String>) -> Standing {
+        let mut state = self.state();
+        let Some(taken) = state.taken.remove(&execution) else {
+            let released = state.released.contains(&execution);
+            return if released { Standing::Cancelled } else { Standing::Foreign };
+        };
+        drop(state);
         tracing::debug!(%execution, took = ?taken.began.elapsed(), "a sandbox gave an execution back");
         match taken.answer.send(outcome.map_err(WorkError::Failed)) {
             Ok(()) => Standing::Open(taken.work),

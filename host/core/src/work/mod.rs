@@ -9,11 +9,12 @@ use std::{
 };
 
 use nexus_model::{ExecutionId, OperationName};
+use nexus_workflow::WorkflowError;
 use serde_json::Value;
 
 pub(crate) use desk::{Desk, Standing};
 
-use crate::registry::Application;
+use crate::{durable::Run, registry::Application};
 
 /// An execution for a sandbox.
 #[derive(Clone)]
@@ -27,6 +28,16 @@ pub(crate) struct Work {
     pub(crate) input: Value,
     /// When nobody waits for an answer any more.
     pub(crate) until: Instant,
+    /// The execution of a workflow that it is, if it is one.
+    pub(crate) run: Option<Arc<Run>>,
+}
+
+/// What a program brings back.
+pub(crate) enum Brought {
+    /// The output.
+    Output(Value),
+    /// The error with which a workflow ended.
+    Problem(Box<WorkflowError>),
 }
 
 /// Why an execution has no answer of a sandbox.

@@ -157,7 +157,8 @@ impl Driver for DockerDriver {
             return Err(SandboxError::NoProgram { place: program.to_owned() });
         }
         let name = program.file_name().and_then(OsStr::to_str).unwrap_or("program");
-        let image = self.build_from_program(program, &format!("nexus/{}", name.trim_start_matches("nexus-"))).await?.image;
+        let image =
+            self.build_from_program(program, &format!("nexus/{}", name.trim_start_matches("nexus-"))).await?.image;
         Ok(SandboxSpec { command: vec!["/program".to_owned()], ..SandboxSpec::new(image) })
     }
 

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nexus_sandbox::{BoxError, Exit, PoolName, PoolPart, PoolSettings, Sandbox, SandboxError, SandboxHandler, SandboxManager};
+use nexus_sandbox::{
+    BoxError, Exit, PoolName, PoolPart, PoolSettings, Sandbox, SandboxError, SandboxHandler, SandboxManager,
+};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 

@@ -249,9 +249,14 @@ fn matching(reader: &mut Reader, node: &Node<'_>, is_text: bool, position: Posit
     Some(match template {
         Template::Expression(expression) => Matching::Holds(expression),
         Template::Plain(Value::String(text)) => {
-            let pattern = regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(PATTERN_BYTES).build().ok();
+            let pattern = whole(&text);
             Matching::Text(text, pattern)
         }
         other => Matching::Value(other),
     })
+}
+
+/// What matches a text as a whole, if it is a regular expression.
+pub(crate) fn whole(text: &str) -> Option<Regex> {
+    regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(PATTERN_BYTES).build().ok()
 }

@@ -28,6 +28,7 @@ pub use components::{Components, ErrorTemplate};
 pub use duration::Duration;
 pub(crate) use duration::from_value as duration_from;
 pub use endpoint::{Endpoint, Part, Url};
+pub(crate) use event::whole;
 pub use event::{Correlation, EventFilter, ForEach, Listening, Matching, ReadEvents, Strategy, Until};
 pub use info::{DocumentInfo, Schedule};
 pub use list::TaskList;

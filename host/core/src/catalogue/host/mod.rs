@@ -6,7 +6,7 @@ mod executions;
 mod memory;
 mod model;
 mod notes;
-mod openapi;
+pub(crate) mod openapi;
 mod operations;
 mod outcome;
 mod outside;

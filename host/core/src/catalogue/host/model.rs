@@ -97,7 +97,8 @@ impl Arguments for Generate {
             timeout: app.limits.timeout,
             fallback: true,
         };
-        let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true };
+        let payer =
+            Payer { app: &app.name, budget: app.limits.budget, execution: true, spent: nexus_model::Usage::NONE };
         let generation = host.core.budgets.generate(payer, &request, None).await?;
         let value = if as_text { generation.value["text"].clone() } else { generation.value };
         let usage = generation.usage;

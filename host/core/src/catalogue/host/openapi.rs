@@ -17,10 +17,10 @@ const MAX_HOPS: usize = 16;
 
 /// A request that the document describes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Described {
-    pub(super) method: String,
-    pub(super) url: String,
-    pub(super) headers: BTreeMap<String, String>,
+pub(crate) struct Described {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 fn refused(why: impl AsRef<str>) -> Refusal {
@@ -28,7 +28,7 @@ fn refused(why: impl AsRef<str>) -> Refusal {
 }
 
 /// A document, in JSON or YAML by its name.
-pub(super) fn read(bytes: &[u8], path: &str) -> Result<Value, Refusal> {
+pub(crate) fn read(bytes: &[u8], path: &str) -> Result<Value, Refusal> {
     let document = nexus_definitions::value_of(path, bytes);
     let document = document.map_err(|fault| Refusal::said("bad_document", fault.to_string()))?;
     match document.get("openapi").and_then(Value::as_str) {
@@ -38,7 +38,7 @@ pub(super) fn read(bytes: &[u8], path: &str) -> Result<Value, Refusal> {
 }
 
 /// The request for an operation.
-pub(super) fn call(
+pub(crate) fn call(
     document: &Value,
     operation: &str,
     given: &Map<String, Value>,

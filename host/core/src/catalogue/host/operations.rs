@@ -31,7 +31,7 @@ impl Arguments for List {
         let mut operations = Vec::new();
         for app in apps {
             let Some(application) = host.core.registry.application(app.as_str()) else { continue };
-            operations.extend(application.operations.values().map(|entry| {
+            operations.extend(application.offers().map(|entry| {
                 let operation = &entry.operation;
                 json!({ "app": app.as_str(), "operation": operation.name.as_str(), "description": operation.description })
             }));

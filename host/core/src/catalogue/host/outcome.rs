@@ -8,10 +8,13 @@ use crate::{AuditLogError, MemoryError, PublishError, WriteError};
 pub(super) type Outcome = Result<Value, Refusal>;
 
 /// Why a tool of the host did nothing.
-pub(super) enum Refusal {
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
     /// For the caller's model to read.
+    #[error("{0}")]
     Said(String),
     /// What has to answer cannot.
+    #[error("{0}")]
     Broken(CatalogueError),
 }
 
