@@ -198,11 +198,7 @@ pub trait ModelProvider: Send + Sync {
 
     /// Asks a model to go on with a conversation and waits for the whole reply. `sink` sees pieces of what it says, not of
     /// the tools that it wants.
-    async fn converse(
-        &self,
-        request: &ConverseRequest,
-        sink: Option<&mut dyn TokenSink>,
-    ) -> Result<Reply, ModelError>;
+    async fn converse(&self, request: &ConverseRequest, sink: Option<&mut dyn TokenSink>) -> Result<Reply, ModelError>;
 
     /// What stands behind an alias itself, not behind its fall-backs, as `endpoint/model`: part of an operation's version.
     /// `None` for an unknown alias.

@@ -41,8 +41,8 @@ pub use document::{
     TaskKind, TaskList, Transform, Transport, Until, Url, Workflow, surface,
 };
 pub use effects::{
-    AgentLimits, AgentStart, AgentTurn, Call, Credentials, Decision, Effect, Effects, EventPattern, Failure, HttpAnswer, HttpCall, McpTransport, Outcome,
-    Progress, ProgressPhase, Resource, Sealed, WorkflowReference,
+    AgentLimits, AgentStart, AgentTurn, Call, Credentials, Decision, Effect, Effects, EventPattern, Failure,
+    HttpAnswer, HttpCall, McpTransport, Outcome, Progress, ProgressPhase, Resource, Sealed, WorkflowReference,
 };
 pub use error::{ErrorType, WorkflowError};
 pub use expression::{DirectEvaluator, Evaluate, Evaluation, Expression, ExpressionProblem, Template};
