@@ -86,7 +86,7 @@ fn together(results: &mut Vec<Value>) -> Option<Value> {
 
 fn answered(id: &str, content: &str, failed: bool) -> Value {
     let mut block = json!({ "type": "tool_result", "tool_use_id": id, "content": content });
-    put(&mut block, [("is_error", failed.then(|| json!(true)))]);
+    put(&mut block, [("is_error", failed.then_some(Value::Bool(true)))]);
     block
 }
 
