@@ -1,7 +1,7 @@
 //! From a model's text to a checked value. Pure.
 
 use jsonschema::Validator;
-use nexus_model::{Message, ModelErrorKind, Role};
+use nexus_model::{ChatMessage, ModelErrorKind};
 use serde_json::Value;
 
 /// The longest answer, reasoning included, in bytes.
@@ -41,7 +41,7 @@ impl Flaw {
     }
 
     /// The messages that ask for a better answer.
-    pub(crate) fn repair(&self, answer: &str) -> [Message; 2] {
+    pub(crate) fn repair(&self, answer: &str) -> [ChatMessage; 2] {
         let complaint = match self {
             Self::NotJson(reason) => format!("That is not JSON: {reason}."),
             Self::Schema(complaints) => {
@@ -49,9 +49,8 @@ impl Flaw {
             }
         };
         [
-            Message { role: Role::Assistant, content: cut(answer, SHOWN_ANSWER) },
-            Message {
-                role: Role::User,
+            ChatMessage::Assistant { content: cut(answer, SHOWN_ANSWER), tool_calls: Vec::new() },
+            ChatMessage::User {
                 content: format!("{complaint}\n\nAnswer again with the corrected JSON and nothing else."),
             },
         ]
@@ -92,7 +91,7 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nexus_model::Role;
+    use nexus_model::ChatMessage;
     use serde_json::{Value, json};
 
     use super::{Flaw, read, unfenced};
@@ -129,8 +128,9 @@ mod tests {
             "{detail}"
         );
         let [assistant, user] = flaw.repair("the answer");
-        assert_eq!((assistant.role, assistant.content.as_str()), (Role::Assistant, "the answer"));
-        assert!(user.content.contains("\n- /n: "), "{}", user.content);
+        assert_eq!(assistant, ChatMessage::Assistant { content: "the answer".to_owned(), tool_calls: Vec::new() });
+        let ChatMessage::User { content } = user else { panic!("{user:?}") };
+        assert!(content.contains("\n- /n: "), "{content}");
     }
 
     #[test]
@@ -138,6 +138,7 @@ mod tests {
         let answer = json!({ "n": "x".repeat(500_000) }).to_string();
         let Err(flaw) = check(&answer) else { panic!("passed") };
         assert!(flaw.detail().len() < 2_000);
-        assert!(flaw.repair(&answer)[0].content.len() < 20_000);
+        let [ChatMessage::Assistant { content, .. }, _] = flaw.repair(&answer) else { panic!("{flaw:?}") };
+        assert!(content.len() < 20_000);
     }
 }

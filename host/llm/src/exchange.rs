@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nexus_model::{GenerateRequest, Message, ModelErrorKind, TokenSink};
+use nexus_model::{ChatMessage, ModelErrorKind, TokenSink, ToolRequest};
 use reqwest::{
     Response,
     header::{HeaderName, HeaderValue},
@@ -14,8 +14,10 @@ use tracing::Instrument;
 
 use crate::{
     answer::{MAX_ANSWER_BYTES, cut},
+    calls::{Calls, MAX_CALLS},
     failure::{Failure, broken, late, refused},
     frames::{FrameReader, MAX_MESSAGE_BYTES},
+    question::Question,
     settings::{ModelSettings, Provider},
     telemetry::{self, Asked},
     tokens::{Reported, Tokens},
@@ -33,6 +35,8 @@ const MODEL_NAME_CHARS: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) text: String,
+    /// The tools that the model wants to be used.
+    pub(crate) calls: Vec<ToolRequest>,
     /// The model that the provider says has answered.
     pub(crate) model: Option<String>,
 }
@@ -48,7 +52,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) client: &'a reqwest::Client,
     pub(crate) settings: &'a ModelSettings,
     pub(crate) key: Option<&'a Key>,
-    pub(crate) request: &'a GenerateRequest,
+    pub(crate) question: Question<'a>,
     /// How long all rounds together may take, and when they began.
     pub(crate) time: Duration,
     pub(crate) begun: Instant,
@@ -59,11 +63,13 @@ impl Exchange<'_> {
     /// to `used`, also when the answer is of no use.
     pub(crate) async fn ask(
         &self,
-        messages: &[Message],
+        messages: &[ChatMessage],
         sink: Option<&mut (dyn TokenSink + '_)>,
         used: &mut Tokens,
     ) -> Result<Answer, Failure> {
-        let asked = Asked::new(self.settings.provider.as_str(), &self.settings.model, &self.settings.endpoint);
+        let ModelSettings { provider, model, endpoint, .. } = self.settings;
+        let output = if self.question.schema.is_some() { "json" } else { "text" };
+        let asked = Asked::new(provider.as_str(), model, endpoint, output);
         let before = *used;
         let left = self.time.saturating_sub(self.begun.elapsed());
         let answer = timeout(left, self.exchange(messages, sink, used).instrument(asked.span()));
@@ -76,7 +82,7 @@ impl Exchange<'_> {
 
     async fn exchange(
         &self,
-        messages: &[Message],
+        messages: &[ChatMessage],
         sink: Option<&mut (dyn TokenSink + '_)>,
         used: &mut Tokens,
     ) -> Result<Answer, Failure> {
@@ -89,7 +95,7 @@ impl Exchange<'_> {
         if let Some(Key { header: (name, value), .. }) = self.key {
             call = call.header(name, value);
         }
-        let body = provider.body(self.settings, self.request, messages);
+        let body = provider.body(self.settings, &self.question, messages);
         // Until the count is told: who gives up waiting does not know what was used.
         let before = std::mem::replace(&mut used.incomplete, true);
         let response = call.json(&body).send().await.map_err(|error| broken(&error));
@@ -105,10 +111,11 @@ impl Exchange<'_> {
             }
         };
         let mut collected = Collected::default();
-        let outcome = collect(provider, response, sink, &mut collected).await;
+        let tools = !self.question.tools.is_empty();
+        let outcome = collect(provider, tools, response, sink, &mut collected).await;
         used.incomplete = before;
         used.add(collected.tokens);
-        outcome.and_then(|end_mark| collected.finish(end_mark)).map(|answer| self.without_key(answer))
+        outcome.and_then(|end_mark| collected.finish(end_mark, messages)).map(|answer| self.without_key(answer))
     }
 
     /// The name of a model is kept and shown: one that repeats the key is none.
@@ -135,6 +142,7 @@ async fn refusal(mut response: Response) -> Failure {
 /// Reads the stream; says whether it came to its end mark.
 async fn collect(
     provider: Provider,
+    tools: bool,
     mut response: Response,
     mut sink: Option<&mut (dyn TokenSink + '_)>,
     collected: &mut Collected,
@@ -149,7 +157,7 @@ async fn collect(
             return Err(too_large(MAX_STREAM_BYTES));
         }
         for message in reader.read(&bytes).map_err(|_| too_large(MAX_MESSAGE_BYTES))? {
-            if collected.take(provider.read(&message)?, sink.as_deref_mut())? {
+            if collected.take(provider.read(&message, tools)?, sink.as_deref_mut())? {
                 return Ok(true);
             }
         }
@@ -160,7 +168,8 @@ async fn collect(
 #[derive(Default)]
 struct Collected {
     text: String,
-    /// Bytes of the answer and of the reasoning before it.
+    calls: Calls,
+    /// Bytes of the answer, of its calls and of the reasoning before it.
     size: usize,
     tokens: Reported,
     model: Option<String>,
@@ -174,8 +183,15 @@ impl Collected {
         self.model = self.model.take().or(part.model);
         self.stop = part.stop.or(self.stop);
         self.size += part.text.len() + part.thought;
+        self.size +=
+            part.calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum::<usize>();
         if self.size > MAX_ANSWER_BYTES {
             return Err(too_large(MAX_ANSWER_BYTES));
+        }
+        for call in part.calls {
+            self.calls.add(call).map_err(|_| {
+                Failure::new(ModelErrorKind::TooLarge, format!("more than {MAX_CALLS} tools are wanted at one time"))
+            })?;
         }
         if !part.text.is_empty() {
             self.text.push_str(&part.text);
@@ -187,13 +203,13 @@ impl Collected {
     }
 
     /// The answer, if the stream came to its end: its end mark, or at least the reason why the model stopped.
-    fn finish(self, end_mark: bool) -> Result<Answer, Failure> {
+    fn finish(self, end_mark: bool, conversation: &[ChatMessage]) -> Result<Answer, Failure> {
         let truncated = |why| Err(Failure::new(ModelErrorKind::Truncated, why));
         match self.stop {
             Some(Stop::Length) => truncated("the model used up the tokens that it may answer with"),
             Some(Stop::Filter) => truncated("the provider's content filter stopped the answer"),
             None if !end_mark => truncated("the stream ended without its end mark"),
-            _ => Ok(Answer { text: self.text, model: self.model }),
+            _ => Ok(Answer { text: self.text, calls: self.calls.finish(conversation), model: self.model }),
         }
     }
 }

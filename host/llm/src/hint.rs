@@ -55,7 +55,8 @@ pub(crate) fn of(kind: &ModelErrorKind, alias: &str, settings: &ModelSettings) -
                 .to_owned()
         }
         ModelErrorKind::TooLarge => {
-            "an answer may be 1 MiB: ask for less in the prompt, or set `max_tokens`".to_owned()
+            "an answer may be 1 MiB and want 64 tools at one time: ask for less in the prompt, or set `max_tokens`"
+                .to_owned()
         }
         ModelErrorKind::NotJson => {
             "say in the prompt that the answer is JSON and nothing else, or use a stronger model".to_owned()

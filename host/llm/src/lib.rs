@@ -1,8 +1,8 @@
 //! Language models behind the port [`nexus_model::ModelProvider`].
 //!
-//! [`LanguageModels`] sends rendered messages to a provider (`OpenAI` and whatever speaks its chat completions, Anthropic,
-//! Ollama), streams the answer, checks it against a JSON Schema and asks once more when it does not satisfy it. Whatever
-//! goes wrong has a named kind and a hint. The crate reads no environment and no files: keys come from the caller, see
+//! [`LanguageModels`] sends rendered messages, or a conversation with tools, to a provider (`OpenAI` and whatever speaks its
+//! chat completions, Anthropic, Ollama), streams the answer, checks it against a JSON Schema and asks once more when it does
+//! not satisfy it. What a model wants of tools is given back to whoever asked. Whatever goes wrong has a named kind and a hint. The crate reads no environment and no files: keys come from the caller, see
 //! [`KeyResolver`].
 //!
 //! One exchange moves the bytes for all providers, with bounds on a message, an answer, a refusal, a stream and the time;
@@ -25,6 +25,7 @@
 //!   bytes. `ChatFrameSink` is shown messages once they are whole.
 
 mod answer;
+mod calls;
 mod chain;
 mod exchange;
 mod failure;
@@ -33,6 +34,7 @@ mod hint;
 mod prices;
 mod probe;
 mod provider;
+mod question;
 mod schema;
 mod settings;
 mod telemetry;

@@ -18,8 +18,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn new(provider: &'static str, model: &str, endpoint: &impl ToString) -> Self {
-        Self { span: span(provider, model, endpoint), told: false }
+    pub(crate) fn new(provider: &'static str, model: &str, endpoint: &impl ToString, output: &'static str) -> Self {
+        Self { span: span(provider, model, endpoint, output), told: false }
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -42,7 +42,7 @@ impl Drop for Asked {
     }
 }
 
-fn span(provider: &'static str, model: &str, endpoint: &impl ToString) -> Span {
+fn span(provider: &'static str, model: &str, endpoint: &impl ToString, output: &'static str) -> Span {
     let span = tracing::trace_span!(
         target: SPANS,
         MODEL_SPAN,
@@ -54,7 +54,7 @@ fn span(provider: &'static str, model: &str, endpoint: &impl ToString) -> Span {
         "server.port" = Empty,
         "gen_ai.operation.name" = "chat",
         "gen_ai.provider.name" = provider,
-        "gen_ai.output.type" = "json",
+        "gen_ai.output.type" = output,
         "gen_ai.request.model" = model,
         "gen_ai.response.model" = Empty,
         "gen_ai.usage.input_tokens" = Empty,

@@ -5,13 +5,15 @@ mod ollama;
 mod openai;
 mod schema;
 
-use nexus_model::{GenerateRequest, Message};
+use nexus_model::{ChatMessage, ModelTool};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, InvalidHeaderValue};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
+    calls::CallPiece,
     failure::Failure,
     frames::Framing,
+    question::Question,
     settings::{ModelSettings, Provider},
     tokens::Reported,
 };
@@ -21,6 +23,8 @@ use crate::{
 pub(crate) struct Part {
     /// The next piece of the answer.
     pub(crate) text: String,
+    /// The next pieces of wishes for tools.
+    pub(crate) calls: Vec<CallPiece>,
     /// Bytes of reasoning, which is no part of the answer.
     pub(crate) thought: usize,
     /// The model that the provider says has answered.
@@ -80,23 +84,51 @@ impl Provider {
         Ok((name, value))
     }
 
-    /// The body of a request for a streamed answer.
-    pub(crate) fn body(self, settings: &ModelSettings, request: &GenerateRequest, messages: &[Message]) -> Value {
+    /// The body of a request for a streamed answer to messages: those of the question, and what was said since.
+    pub(crate) fn body(self, settings: &ModelSettings, question: &Question<'_>, messages: &[ChatMessage]) -> Value {
         match self {
-            Self::OpenAi => openai::body(settings, request, messages),
-            Self::Anthropic => anthropic::body(settings, request, messages),
-            Self::Ollama => ollama::body(settings, request, messages),
+            Self::OpenAi => openai::body(settings, question, messages),
+            Self::Anthropic => anthropic::body(settings, question, messages),
+            Self::Ollama => ollama::body(settings, question, messages),
         }
     }
 
-    /// Reads one message of a stream.
-    pub(crate) fn read(self, message: &[u8]) -> Result<Part, Failure> {
+    /// Whether the endpoint is told the question's schema with its request.
+    pub(crate) fn tells_schema(self, settings: &ModelSettings, question: &Question<'_>) -> bool {
         match self {
-            Self::OpenAi => openai::read(message),
-            Self::Anthropic => anthropic::read(message),
-            Self::Ollama => ollama::read(message),
+            Self::OpenAi => openai::tells_schema(settings, question),
+            Self::Anthropic => anthropic::tells_schema(settings, question),
+            Self::Ollama => ollama::tells_schema(settings, question),
         }
     }
+
+    /// Reads one message of a stream. A model that was told of no `tools` wants none, whatever it writes.
+    pub(crate) fn read(self, message: &[u8], tools: bool) -> Result<Part, Failure> {
+        let part = match self {
+            Self::OpenAi => openai::read(message),
+            Self::Anthropic => anthropic::read(message, tools),
+            Self::Ollama => ollama::read(message),
+        }?;
+        Ok(if tools { part } else { Part { calls: Vec::new(), ..part } })
+    }
+}
+
+/// A tool, as `OpenAI` is told of it, and Ollama too.
+fn function(tool: &ModelTool) -> Value {
+    json!({
+        "type": "function",
+        "function": { "name": tool.name, "description": tool.description, "parameters": tool.input },
+    })
+}
+
+/// What a tool answered, where the provider has no word for that it failed.
+fn result(content: &str, failed: bool) -> String {
+    if failed { format!("The tool failed: {content}") } else { content.to_owned() }
+}
+
+/// The arguments of a call in the past, where the provider insists on an object.
+fn object(arguments: &Value) -> Value {
+    if arguments.is_object() { arguments.clone() } else { json!({ "invalid": arguments }) }
 }
 
 /// Adds the fields that have a value.

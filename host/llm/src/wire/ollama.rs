@@ -1,18 +1,22 @@
 //! Ollama's own chat API (<https://docs.ollama.com/api/chat>): lines of JSON.
 
-use nexus_model::{GenerateRequest, Message};
+use std::collections::HashMap;
+
+use nexus_model::ChatMessage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Part, Stop, parsed, put};
+use super::{Part, Stop, function, object, parsed, put, result};
 use crate::{
+    calls::CallPiece,
     failure::{Failure, failed_midway},
+    question::Question,
     settings::{ModelSettings, ResponseFormat},
     tokens::Reported,
 };
 
-pub(super) fn body(settings: &ModelSettings, request: &GenerateRequest, messages: &[Message]) -> Value {
-    let parameters = request.parameters;
+pub(super) fn body(settings: &ModelSettings, question: &Question<'_>, messages: &[ChatMessage]) -> Value {
+    let parameters = question.parameters;
     let mut options = json!({});
     put(
         &mut options,
@@ -22,14 +26,58 @@ pub(super) fn body(settings: &ModelSettings, request: &GenerateRequest, messages
             ("num_predict", parameters.max_tokens.or(settings.max_tokens).map(Value::from)),
         ],
     );
-    let format = match settings.response_format {
-        ResponseFormat::JsonSchema => Some((*request.schema).clone()),
+    let mut body = json!({ "model": settings.model, "messages": spoken(messages), "stream": true });
+    let tools = (!question.tools.is_empty()).then(|| question.tools.iter().map(function).collect());
+    put(
+        &mut body,
+        [
+            ("options", Some(options).filter(|options| options != &json!({}))),
+            ("tools", tools),
+            ("format", format(settings, question)),
+        ],
+    );
+    body
+}
+
+/// The messages; a tool's result names the tool, for calls have no identifiers.
+fn spoken(messages: &[ChatMessage]) -> Vec<Value> {
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    let mut said = Vec::new();
+    for message in messages {
+        said.push(match message {
+            ChatMessage::System { content } => json!({ "role": "system", "content": content }),
+            ChatMessage::User { content } => json!({ "role": "user", "content": content }),
+            ChatMessage::Assistant { content, tool_calls } => {
+                names.extend(tool_calls.iter().map(|call| (call.id.as_str(), call.name.as_str())));
+                let call = |name: &str, arguments| json!({ "function": { "name": name, "arguments": arguments } });
+                let calls = tool_calls.iter().map(|wish| call(&wish.name, object(&wish.arguments)));
+                let calls = (!tool_calls.is_empty()).then(|| calls.collect());
+                let mut message = json!({ "role": "assistant", "content": content });
+                put(&mut message, [("tool_calls", calls)]);
+                message
+            }
+            ChatMessage::Tool { id, content, failed } => {
+                let mut message = json!({ "role": "tool", "content": result(content, *failed) });
+                put(&mut message, [("tool_name", names.get(id.as_str()).map(|name| json!(name)))]);
+                message
+            }
+        });
+    }
+    said
+}
+
+pub(super) fn tells_schema(settings: &ModelSettings, question: &Question<'_>) -> bool {
+    settings.response_format == ResponseFormat::JsonSchema && question.tools.is_empty()
+}
+
+/// A model that is held to a form can call no tool.
+fn format(settings: &ModelSettings, question: &Question<'_>) -> Option<Value> {
+    let schema = question.schema.filter(|_| question.tools.is_empty())?;
+    match settings.response_format {
+        ResponseFormat::JsonSchema => Some(schema.clone()),
         ResponseFormat::JsonObject => Some(json!("json")),
         ResponseFormat::Text => None,
-    };
-    let mut body = json!({ "model": settings.model, "messages": messages, "stream": true });
-    put(&mut body, [("options", Some(options).filter(|options| options != &json!({}))), ("format", format)]);
-    body
+    }
 }
 
 pub(super) fn read(message: &[u8]) -> Result<Part, Failure> {
@@ -43,6 +91,7 @@ pub(super) fn read(message: &[u8]) -> Result<Part, Failure> {
     });
     Ok(Part {
         text: line.message.content,
+        calls: line.message.tool_calls.unwrap_or_default().into_iter().map(Call::piece).collect(),
         thought: line.message.thinking.map_or(0, |thought| thought.len()),
         model: line.model,
         tokens: Reported {
@@ -75,12 +124,38 @@ struct Line {
 struct Said {
     content: String,
     thinking: Option<String>,
+    tool_calls: Option<Vec<Call>>,
+}
+
+/// A call, whole.
+#[derive(Debug, Deserialize)]
+struct Call {
+    function: Function,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Function {
+    name: String,
+    arguments: Value,
+}
+
+impl Call {
+    fn piece(self) -> CallPiece {
+        let Function { name, arguments } = self.function;
+        let arguments = match arguments {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            arguments => arguments.to_string(),
+        };
+        CallPiece { name, arguments, ..CallPiece::default() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::Stop, read};
-    use crate::tokens::Reported;
+    use crate::{calls::CallPiece, tokens::Reported};
 
     #[test]
     fn lines_are_read_for_what_matters() {
@@ -96,5 +171,22 @@ mod tests {
         assert_eq!(part.tokens, expected);
         assert_eq!(read(br#"{"done":true,"done_reason":"length"}"#).unwrap().stop, Some(Stop::Length));
         assert!(read(br#"{"error":"out of memory"}"#).is_err());
+    }
+    #[test]
+    fn calls_are_read_whole() {
+        let part = read(
+            br#"{"message":{"content":"","tool_calls":[
+                {"function":{"index":0,"name":"add","arguments":{"n":1}}},
+                {"function":{"name":"now"}}
+            ]},"done":false}"#,
+        )
+        .unwrap();
+        let call = |name: &str, arguments: &str| CallPiece {
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+            ..CallPiece::default()
+        };
+        assert_eq!(part.calls, [call("add", r#"{"n":1}"#), call("now", "")]);
+        assert_eq!(read(br#"{"message":{"content":"x","tool_calls":null},"done":false}"#).unwrap().calls, []);
     }
 }

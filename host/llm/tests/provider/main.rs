@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod answers;
+mod conversations;
 mod endpoint;
 mod failures;
 mod fallback;

@@ -88,6 +88,68 @@ pub(crate) fn answered(provider: Provider, pieces: &[&str], input: u64, output: 
     script
 }
 
+/// A tool that a model wants: the identifier, the name, and the arguments as it writes them.
+pub(crate) type Wish<'a> = (&'a str, &'a str, &'a str);
+
+/// The wishes of an answer, in pieces, without its end.
+pub(crate) fn wishes(provider: Provider, wishes: &[Wish<'_>]) -> Step {
+    let halves = |text: &str| {
+        let (one, other) = text.split_at(text.len() / 2);
+        [one.to_owned(), other.to_owned()]
+    };
+    let wishes = (0..).zip(wishes).collect::<Vec<(usize, _)>>();
+    Step::Send(match provider {
+        Provider::OpenAi => {
+            let delta = |call: Value| event(&json!({ "choices": [{ "index": 0, "delta": { "tool_calls": [call] } }] }));
+            let begun = wishes.iter().map(|(n, (id, name, _))| {
+                let function = json!({ "name": name, "arguments": "" });
+                delta(json!({ "index": n, "id": id, "type": "function", "function": function }))
+            });
+            // The pieces of all calls come mixed.
+            let piece = |n: &usize, text: &str| delta(json!({ "index": n, "function": { "arguments": text } }));
+            let rest = [0, 1]
+                .into_iter()
+                .flat_map(|half| wishes.iter().map(move |(n, (_, _, arguments))| piece(n, &halves(arguments)[half])));
+            begun.chain(rest).collect()
+        }
+        Provider::Anthropic => {
+            let block = |(n, (id, name, arguments)): &(usize, &Wish<'_>)| {
+                let index = n + 1;
+                let block = json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
+                let pieces = halves(arguments).map(|half| {
+                    let delta = json!({ "type": "input_json_delta", "partial_json": half });
+                    named(&json!({ "type": "content_block_delta", "index": index, "delta": delta }))
+                });
+                named(&json!({ "type": "content_block_start", "index": index, "content_block": block }))
+                    + &pieces.concat()
+                    + &named(&json!({ "type": "content_block_stop", "index": index }))
+            };
+            wishes.iter().map(block).collect()
+        }
+        Provider::Ollama => {
+            let call = |(_, (_, name, arguments)): &(usize, &Wish<'_>)| {
+                let arguments = serde_json::from_str(arguments).unwrap_or_else(|_| json!(arguments));
+                json!({ "function": { "name": name, "arguments": arguments } })
+            };
+            let calls: Vec<Value> = wishes.iter().map(call).collect();
+            let message = json!({ "role": "assistant", "content": "", "tool_calls": calls });
+            line(&json!({ "model": "model-1", "message": message, "done": false }))
+        }
+    })
+}
+
+/// A whole answer that wants tools to be used, after a text.
+pub(crate) fn wished(provider: Provider, text: &str, calls: &[Wish<'_>], input: u64, output: u64) -> Vec<Step> {
+    let Step::Send(end) = ending(provider, true, input, output) else { return Vec::new() };
+    let end = match provider {
+        Provider::OpenAi => end.replace("\"stop\"", "\"tool_calls\""),
+        Provider::Anthropic => end.replace("\"end_turn\"", "\"tool_use\""),
+        // It has no reason of its own for this.
+        Provider::Ollama => end,
+    };
+    vec![opening(provider, input), piece(provider, text), wishes(provider, calls), Step::Send(end)]
+}
+
 /// An error after the answer began.
 pub(crate) fn failure_midway(provider: Provider) -> Step {
     Step::Send(match provider {
