@@ -375,8 +375,13 @@ impl Core {
     }
 
     /// Executions of workflows of an application that have not ended, newest first.
-    pub async fn unfinished_executions(&self, app: &AppName, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
-        self.durable.unfinished(app, None, limit).await
+    pub async fn unfinished_executions(
+        &self,
+        app: &AppName,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Result<Vec<ExecutionId>, StoreError> {
+        self.durable.unfinished(app, before, limit).await
     }
 
     /// What is told of an execution of a workflow that this host has.

@@ -1,6 +1,6 @@
 //! What starts sandboxes: looked for at the start, and again as long as it is not there.
 
-use std::{env::current_exe, sync::Arc, time::Duration};
+use std::{env::current_exe, path::PathBuf, sync::Arc, time::Duration};
 
 use nexus_core::Core;
 use nexus_sandbox::{DockerDriver, DockerSettings, Driver, Owner, ProcessDriver, SandboxError};
@@ -16,6 +16,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// The program that carries connections of outside servers, beside this one.
 const RELAY: &str = "nexus-relay";
+
+/// The program that walks workflows, beside this one.
+const WALKER: &str = "nexus-orchestrator";
+
+/// Where the program that walks workflows has to be.
+pub(crate) fn walker() -> Option<PathBuf> {
+    current_exe().ok().map(|own| own.with_file_name(WALKER))
+}
 
 /// Finds what starts sandboxes and hands it to the core. Without it the server serves, and says what is missing to whoever
 /// needs a sandbox.

@@ -194,6 +194,7 @@ impl Base {
             egress,
             programs: settings.mcp.programs(),
             images: settings.mcp.images(),
+            walker: sandboxes::walker(),
             tracker: tasks.clone(),
             cancel: cancel.clone(),
         };

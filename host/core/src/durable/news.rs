@@ -22,6 +22,19 @@ pub struct NewsId {
     since: u64,
 }
 
+impl NewsId {
+    /// That of the step that was the so-many-th to end.
+    pub fn of_ended(ended: u64) -> Self {
+        Self { ended, since: 0 }
+    }
+
+    /// The next after it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { since: self.since + 1, ..self }
+    }
+}
+
 impl std::fmt::Display for NewsId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.ended, self.since)

@@ -292,9 +292,7 @@ impl Making {
         });
         let all = futures::StreamExt::chain(stream::iter([line_event(first)]), rest);
         let all = futures::StreamExt::map(all, Ok::<_, Infallible>);
-        let mut response = Sse::new(all).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
-        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-        response
+        sent(all)
     }
 }
 

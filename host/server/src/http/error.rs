@@ -13,6 +13,7 @@ use nexus_core::{
     RateExceeded, Scope, VaultError, WorkError,
 };
 use nexus_model::{ComponentFault, ModelError, ModelErrorKind, StoreError};
+use nexus_workflow::WorkflowError;
 
 pub(crate) use plugins::{invalid_plugin, unknown_plugin};
 
@@ -75,6 +76,14 @@ fn call_problem(kind: CallErrorKind, code: &'static str) -> Problem {
             "somebody cancelled it while it ran",
         ),
         CallErrorKind::Work(error) => work_problem(&error, code),
+        CallErrorKind::Workflow(error) => workflow_problem(&error, code),
+        CallErrorKind::StillRunning { waited } => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            code,
+            "The execution has not ended",
+            format!("it was waited for {} ms, and goes on", waited.as_millis()),
+        )
+        .hint("follow it at `/v1/executions/{id}`; with `Prefer: respond-async` nobody waits"),
         CallErrorKind::Render(reason) => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, "The prompt could not be rendered", reason).hint(
                 "the prompt's template does not fit an input that its schema allows; `nexus check` shows its place",
@@ -118,6 +127,20 @@ fn work_problem(error: &WorkError, code: &'static str) -> Problem {
         WorkError::NoSandbox(_) => problem.retry_after(BUSY_WAIT).hint("`nexus doctor` says what is missing"),
         _ => problem,
     }
+}
+
+/// The error of a workflow is a problem already; its own status says less to a caller than that it was the workflow's.
+fn workflow_problem(error: &WorkflowError, code: &'static str) -> Problem {
+    let status = match code {
+        "budget_exceeded" => StatusCode::PAYMENT_REQUIRED,
+        "workflow_timeout" => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let at = error.instance.as_deref().unwrap_or("/");
+    let detail =
+        format!("{} ({}) at {at}: {}", error.kind, error.status, error.detail.as_deref().unwrap_or("no detail"));
+    Problem::new(status, code, "The workflow ended with an error", detail)
+        .hint("`nexus executions show` tells what its steps did")
 }
 
 fn component_problem(fault: &ComponentFault, code: &'static str) -> Problem {

@@ -5,11 +5,8 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
-    response::{
-        IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    http::{HeaderMap, StatusCode, request::Parts},
+    response::{IntoResponse, Response, sse::Event},
 };
 use futures::stream;
 use nexus_core::{FollowError, Scope};
@@ -27,11 +24,9 @@ use super::{
     error,
     params::Asked,
     problem::Problem,
+    stream::{LOOK_UP, sent},
 };
 
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often a reader that sees nothing looks whether the server stops.
-const LOOK_UP: Duration = Duration::from_millis(500);
 /// The pause after the store has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Logs that one reader follows.
@@ -141,9 +136,7 @@ pub(crate) async fn follow(
     })?;
     let reader = Reader { api, follower, filter, seen: VecDeque::new(), _place: place };
     let events = stream::unfold(reader, async |mut reader| Some((Ok::<_, Infallible>(reader.next().await?), reader)));
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(sent(events))
 }
 
 /// The logs that the caller may read.

@@ -15,6 +15,7 @@ use super::{
     api::{Api, Caller, Verb},
     body,
     description::StreamEvent,
+    executions::{BegunView, replay::begun},
     headers,
     params::Named,
     problem::Problem,
@@ -34,6 +35,7 @@ use super::{
         ("app" = String, Path, description = "The application", example = "order-desk"),
         ("operation" = String, Path, description = "The operation", example = "parse-date"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context; the answer continues it"),
+        ("prefer" = Option<String>, Header, description = "`respond-async`: an operation that has a workflow is begun, and not waited for"),
     ),
     request_body(
         content = serde_json::Value, content_type = "application/json",
@@ -51,6 +53,7 @@ use super::{
             ("ratelimit-policy" = String, description = "The rates of the key and of the application, where they have one"),
             ("ratelimit" = String, description = "What is left of them"),
         )),
+        (status = 202, body = BegunView, description = "Begun, and not waited for (`Prefer: respond-async`)"),
         (status = 402, description = "The answer might cost more than is left of the application's budget", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The key lacks `apps:{app}:invoke`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such application or operation", body = Problem, content_type = "application/problem+json"),
@@ -102,8 +105,15 @@ async fn answer(
     if wants_events(incoming) {
         return stream::events(api.clone(), caller, app, operation, body, incoming).await;
     }
-    let call = Call { app: &app, operation: &operation, body: &body, sink: None };
-    Ok(plain(api.core.router.execute(call).await?, incoming))
+    let call = || Call { app: &app, operation: &operation, body: &body, sink: None };
+    if wants_no_answer(incoming)
+        && let Some(id) = api.core.router.begin(call()).await?
+    {
+        let mut response = begun(id);
+        response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
+        return Ok(response);
+    }
+    Ok(plain(api.core.router.execute(call()).await?, incoming))
 }
 
 /// The request as a collector sees it. Costs next to nothing unless something is exported.
@@ -130,6 +140,12 @@ fn record(span: &tracing::Span, status: u16) {
 pub(super) fn wants_events(incoming: &HeaderMap) -> bool {
     let accepts = incoming.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accepts.is_some_and(|value| value.split(',').any(|range| range.trim_start().starts_with("text/event-stream")))
+}
+
+/// Whether the caller does not want to wait: `Prefer: respond-async` (RFC 7240).
+fn wants_no_answer(incoming: &HeaderMap) -> bool {
+    let preferred = incoming.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferred.flat_map(|value| value.split([',', ';'])).any(|word| word.trim().eq_ignore_ascii_case("respond-async"))
 }
 
 fn plain(answer: Answer, incoming: &HeaderMap) -> Response {

@@ -1,13 +1,21 @@
-//! `GET /v1/executions` and `GET /v1/executions/{id}`.
+//! Executions: listed, shown, followed, cancelled, done again.
+
+pub(crate) mod follow;
+pub(crate) mod replay;
+mod steps;
 
 use axum::{Json, extract::State, http::StatusCode};
 use nexus_core::ExecutionFilter;
-use nexus_model::{AnsweredBy, AppName, Cause, Execution, ExecutionId, ServedBy, Usage};
+use nexus_model::{AnsweredBy, AppName, Cause, Execution, ExecutionId, Parent, ServedBy, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
+pub use self::{
+    replay::BegunView,
+    steps::{ComparisonView, StepDifferenceView, StepView},
+};
 use super::{
     api::{Api, Caller, Verb},
     error,
@@ -81,7 +89,22 @@ impl From<Cause> for CauseView {
     }
 }
 
-/// One call of an operation, finished.
+/// A step of an execution that began another.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ParentView {
+    /// The execution.
+    pub execution: String,
+    /// The step.
+    pub step: String,
+}
+
+impl From<Parent> for ParentView {
+    fn from(Parent { execution, step, .. }: Parent) -> Self {
+        Self { execution: execution.to_string(), step }
+    }
+}
+
+/// One call of an operation. Those that have not ended are of workflows.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionView {
     /// Its id, also in the header `x-nexus-execution`.
@@ -98,8 +121,14 @@ pub struct ExecutionView {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub started_at: OffsetDateTime,
-    /// From arrival to answer, in microseconds.
+    /// From arrival to answer, or until now, in microseconds.
     pub duration_us: u64,
+    /// `running`, `waiting` (in no sandbox, for a time, an event or another execution), `completed`, `failed` or `cancelled`.
+    #[schema(example = "completed")]
+    pub status: String,
+    /// Until when it waits at the latest, as Unix time in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until_unix_ms: Option<i64>,
     /// Which path answered, or failed last.
     #[schema(example = "component")]
     pub path: String,
@@ -115,6 +144,12 @@ pub struct ExecutionView {
     /// What called, where no caller did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<CauseView>,
+    /// The step of another execution that called, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentView>,
+    /// The execution that it does again, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<String>,
     /// The input.
     pub input: Value,
     /// The answer, if there is one.
@@ -123,6 +158,15 @@ pub struct ExecutionView {
     /// A stable word for what went wrong, if something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What went wrong, where a workflow says so: problem details (RFC 9457).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Value>,
+    /// What was written down of its steps, if it is of a workflow and asked for by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<StepView>>,
+    /// What came out otherwise, if it is a replay that has ended and asked for by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<ComparisonView>,
 }
 
 impl From<Execution> for ExecutionView {
@@ -135,14 +179,26 @@ impl From<Execution> for ExecutionView {
             version: execution.version.to_string(),
             started_at: execution.started_at,
             duration_us: execution.duration_us,
+            status: match execution.error.as_deref() {
+                None => "completed",
+                Some("cancelled") => "cancelled",
+                Some(_) => "failed",
+            }
+            .to_owned(),
+            waits_until_unix_ms: None,
             path: execution.path.as_str().to_owned(),
             fallback: execution.fallback.map(|reason| reason.as_str().to_owned()),
             usage: execution.usage.map(Into::into),
             model: execution.model.map(Into::into),
             cause: execution.cause.map(Into::into),
+            parent: execution.parent.map(Into::into),
+            replay_of: None,
             input: execution.input,
             output: execution.output,
             error: execution.error,
+            problem: execution.problem,
+            steps: None,
+            comparison: None,
         }
     }
 }
@@ -167,6 +223,8 @@ pub(crate) struct Filter {
     operation: Option<String>,
     /// Only those that this path answered: `component` or `model`.
     path: Option<String>,
+    /// Only those that have not ended, which are of workflows: `true`. Those that have, if left out.
+    unfinished: Option<bool>,
     /// Only those older than this execution.
     before: Option<String>,
     /// At most this many, 1 to 200; 50 if left out.
@@ -195,13 +253,36 @@ pub(crate) async fn list(
         api.permit(&caller, Verb::Read, app)?;
     }
     let filter = filter(&asked)?;
+    if asked.unfinished == Some(true) {
+        return unfinished(&api, &caller, &filter).await;
+    }
     let limit = filter.limit;
     let found = api.core.executions.list(&readable(&api, &caller)?, &filter).await?;
     let next = (found.len() == limit).then(|| found.last().map(|last| last.id.to_string())).flatten();
     Ok(Json(ExecutionList { executions: found.into_iter().map(Into::into).collect(), next }))
 }
 
+/// Those that have not ended, of the applications that the caller may read.
+async fn unfinished(api: &Api, caller: &Caller, filter: &ExecutionFilter) -> Result<Json<ExecutionList>, Problem> {
+    let mut executions = Vec::new();
+    for app in readable(api, caller)?.iter().filter(|app| filter.app.as_ref().is_none_or(|wanted| wanted == *app)) {
+        for id in api.core.unfinished_executions(app, filter.before, filter.limit).await? {
+            let Some((_, shown)) = api.core.show_execution(std::slice::from_ref(app), id).await? else { continue };
+            let view = ExecutionView { steps: None, ..steps::view(app, id, shown) };
+            if filter.operation.as_ref().is_none_or(|wanted| wanted.as_str() == view.operation) {
+                executions.push(view);
+            }
+        }
+    }
+    executions.sort_by(|one, other| other.id.cmp(&one.id));
+    executions.truncate(filter.limit);
+    let next = (executions.len() == filter.limit).then(|| executions.last().map(|last| last.id.clone())).flatten();
+    Ok(Json(ExecutionList { executions, next }))
+}
+
 /// Shows an execution
+///
+/// One of a workflow with what was written down of its steps, also while it runs; a replay with what came out otherwise.
 #[utoipa::path(
     get, path = "/v1/executions/{id}", tag = "executions", operation_id = "get_execution",
     params(("id" = String, Path, description = "From the header `x-nexus-execution`")),
@@ -220,20 +301,25 @@ pub(crate) async fn get(
     let readable = readable(&api, &caller)?;
     let unknown = || error::unknown_execution(&id);
     let parsed: ExecutionId = id.parse().map_err(|_| unknown())?;
+    if let Some((app, shown)) = api.core.show_execution(&readable, parsed).await? {
+        let comparison = api.core.compare_execution(&app, parsed).await?.map(Into::into);
+        return Ok(Json(ExecutionView { comparison, ..steps::view(&app, parsed, shown) }));
+    }
     let found = api.core.executions.get(&readable, parsed).await?;
     found.map(|execution| Json(execution.into())).ok_or_else(unknown)
 }
 
 /// Cancels an execution
 ///
-/// One that a model or a sandbox works for. Its caller is answered with 409 `cancelled`.
+/// One that a model or a sandbox works for at this host, or one of a workflow at any host, whatever it does. Its caller is
+/// answered with 409 `cancelled`.
 #[utoipa::path(
     post, path = "/v1/executions/{id}/cancel", tag = "executions", operation_id = "cancel_execution",
     params(("id" = String, Path, description = "The execution's id")),
     responses(
         (status = 204, description = "Cancelled"),
         (status = 403, description = "The key lacks `apps:{app}:invoke`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such execution is in flight at this host", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such execution that has not ended", body = Problem, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -244,10 +330,10 @@ pub(crate) async fn cancel(
 ) -> Result<StatusCode, Problem> {
     let unknown = || error::unknown_execution(&id);
     let parsed: ExecutionId = id.parse().map_err(|_| unknown())?;
-    // Whoever may not call the application does not learn what it does.
-    let owner = api.core.router.owner_in_flight(parsed).filter(|app| caller.may(Verb::Invoke, app));
-    let owner = owner.ok_or_else(unknown)?;
-    if api.core.router.cancel(&owner, parsed) { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    // Whoever may not call an application does not learn what it does.
+    let names = api.core.registry.names().into_iter();
+    let apps: Vec<AppName> = names.filter(|app| caller.may(Verb::Invoke, app)).collect();
+    if api.core.cancel_execution(&apps, parsed).await? { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }
 
 /// The applications that the caller may read; a caller that may read none at all is refused.

@@ -48,7 +48,10 @@ pub use definitions::{
     MovedView, NewApp, PutApp, RestoreBody, WrittenView,
 };
 pub use events::PublishedView;
-pub use executions::{AnsweredByView, CauseView, ExecutionList, ExecutionView, UsageView};
+pub use executions::{
+    AnsweredByView, BegunView, CauseView, ComparisonView, ExecutionList, ExecutionView, ParentView, StepDifferenceView,
+    StepView, UsageView,
+};
 pub use keys::{CreatedKey, KeyList, KeyView, NewKeyBody, RotateKeyBody};
 pub use logs::{LogList, LogRecordView};
 pub use mcp_servers::{
@@ -89,6 +92,8 @@ fn undescribed_rests() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(executions::list))
         .routes(routes!(executions::get))
         .routes(routes!(executions::cancel))
+        .routes(routes!(executions::follow::follow))
+        .routes(routes!(executions::replay::replay))
         .routes(routes!(sandboxes::get))
         .routes(routes!(apps::list, definitions::apps::create))
         .routes(routes!(memory::list))

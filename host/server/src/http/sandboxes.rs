@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
+use nexus_sandbox::PoolPart;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,10 +20,12 @@ pub struct SandboxesView {
     pub available: bool,
     /// Why not; empty if they can.
     pub missing: String,
-    /// What each application has, of those that the key may read.
+    /// What each application has, of those that the key may read; for its workflows under `{app} (workflows)`.
     pub apps: BTreeMap<String, PoolView>,
     /// The executions that a model or a sandbox works for at this host, of those applications.
     pub executions: Vec<String>,
+    /// Executions of workflows of all applications that wait at this host, in no sandbox.
+    pub waiting: usize,
 }
 
 /// The sandboxes of an application.
@@ -55,7 +58,7 @@ pub(crate) async fn get(State(api): State<Api>, caller: Caller) -> Result<Json<S
         Ok(pools) => (pools, String::new()),
         Err(missing) => (BTreeMap::new(), missing),
     };
-    let apps = pools.into_iter().filter(|(app, _)| caller.may(Verb::Read, app)).map(|(app, pool)| {
+    let apps = pools.into_iter().filter(|(name, _)| caller.may(Verb::Read, &name.app)).map(|(name, pool)| {
         let pool = PoolView {
             starting: pool.starting,
             ready: pool.ready,
@@ -63,7 +66,11 @@ pub(crate) async fn get(State(api): State<Api>, caller: Caller) -> Result<Json<S
             taken: pool.taken,
             waiting: pool.waiting,
         };
-        (app.to_string(), pool)
+        let part = match name.part {
+            PoolPart::Workers => name.app.to_string(),
+            PoolPart::Workflows => format!("{} (workflows)", name.app),
+        };
+        (part, pool)
     });
     let executions = api.core.router.in_flight().into_iter().filter(|(app, _)| caller.may(Verb::Read, app));
     Ok(Json(SandboxesView {
@@ -71,5 +78,6 @@ pub(crate) async fn get(State(api): State<Api>, caller: Caller) -> Result<Json<S
         missing,
         apps: apps.collect(),
         executions: executions.map(|(_, id)| id.to_string()).collect(),
+        waiting: api.core.waiting_executions(),
     }))
 }

@@ -28,6 +28,15 @@ use super::{
 /// Events that wait for a slow reader; pieces beyond are joined to one.
 const QUEUE: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a reader that sees nothing looks whether the server stops.
+pub(crate) const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// Events as they are sent: kept alive, and buffered by nobody on the way.
+pub(crate) fn sent(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
 
 enum Notice {
     Token(String),
@@ -60,13 +69,11 @@ pub(crate) async fn events(
         None => Err(error::internal()),
         Some(Notice::Failed(problem)) => Err(*problem),
         Some(first) => {
-            let mut response =
-                Sse::new(all(first, notices)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+            let mut response = sent(all(first, notices));
             let trace = trace_context::exported().or_else(|| incoming.get(headers::TRACEPARENT).cloned());
             if let Some(trace) = trace {
                 response.headers_mut().insert(headers::TRACEPARENT, trace);
             }
-            response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
             Ok(response)
         }
     }
