@@ -1,7 +1,7 @@
 //! From the errors of JSON Schema to faults that say what was expected.
 
 use jsonschema::{ValidationError, Validator, error::TypeKind, error::ValidationErrorKind as Kind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     document::Document,
@@ -73,6 +73,10 @@ fn explain(error: &ValidationError<'_>, schema: Option<&Value>) -> Vec<Explained
             let message = format!("{} is not supported by this version of Nexus", quoted(&last_segment(&pointer)));
             here(At::Key, Finding::new(FaultCode::Unsupported, message))
         }
+        Kind::Not { .. } if let Some(why) = refused(around) => {
+            let message = format!("{} is not supported: {why}", quoted(&last_segment(&pointer)));
+            here(At::Key, Finding::new(FaultCode::Unsupported, message))
+        }
         Kind::Required { property } => here(At::Key, missing_field(property, around)),
         Kind::PropertyNames { error: name } => bad_names(&pointer, name, schema),
         Kind::AnyOf { context } if let Some(finding) = missing_one(context) => here(At::Key, finding),
@@ -88,12 +92,18 @@ fn parent<'a>(schema: &'a Value, keyword: &str) -> Option<&'a Value> {
     schema.pointer(keyword.rsplit_once('/')?.0)
 }
 
+/// Why a form refuses a field that others have: what `not: {}` describes.
+fn refused(schema: Option<&Value>) -> Option<&str> {
+    let schema = schema.filter(|schema| schema.get("not").and_then(Value::as_object).is_some_and(Map::is_empty));
+    schema?.get("description")?.as_str()
+}
+
 fn unknown_fields(pointer: &str, unexpected: &[String], around: Option<&Value>) -> Vec<Explained> {
     let mut known: Vec<&str> = around
         .and_then(|schema| schema.get("properties")?.as_object())
         .into_iter()
         .flatten()
-        .filter(|(_, schema)| **schema != Value::Bool(false))
+        .filter(|(_, schema)| **schema != Value::Bool(false) && refused(Some(schema)).is_none())
         .map(|(name, _)| name.as_str())
         .collect();
     known.sort_unstable();

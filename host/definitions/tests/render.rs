@@ -13,6 +13,8 @@ fn prompt(templates: &[&str]) -> Prompt {
         model: "small".to_owned(),
         parameters: ModelParameters::default(),
         messages: templates.iter().map(message).collect(),
+        examples: Vec::new(),
+        tests: std::sync::Arc::default(),
     }
 }
 
