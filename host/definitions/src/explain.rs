@@ -69,10 +69,6 @@ fn explain(error: &ValidationError<'_>, schema: Option<&Value>) -> Vec<Explained
     let here = |at, finding| vec![Explained { at, pointer: pointer.clone(), finding }];
     match error.kind() {
         Kind::AdditionalProperties { unexpected } => unknown_fields(&pointer, unexpected, around),
-        Kind::FalseSchema => {
-            let message = format!("{} is not supported by this version of Nexus", quoted(&last_segment(&pointer)));
-            here(At::Key, Finding::new(FaultCode::Unsupported, message))
-        }
         Kind::Not { .. } if let Some(why) = refused(around) => {
             let message = format!("{} is not supported: {why}", quoted(&last_segment(&pointer)));
             here(At::Key, Finding::new(FaultCode::Unsupported, message))
@@ -103,7 +99,7 @@ fn unknown_fields(pointer: &str, unexpected: &[String], around: Option<&Value>) 
         .and_then(|schema| schema.get("properties")?.as_object())
         .into_iter()
         .flatten()
-        .filter(|(_, schema)| **schema != Value::Bool(false) && refused(Some(schema)).is_none())
+        .filter(|(_, schema)| refused(Some(schema)).is_none())
         .map(|(name, _)| name.as_str())
         .collect();
     known.sort_unstable();

@@ -176,7 +176,8 @@ fn answer(document: &Document, wanted: Answer<'_>, faults: &mut Faults) -> Optio
         Some("json_object") if own.is_none() => Some(Arc::new(json!({ "type": "object" }))),
         Some("json_schema") if document.value.get("jsonSchema").is_none() => {
             let finding = Finding::new(FaultCode::MissingField, "`json_schema` says nothing without a `jsonSchema`");
-            faults.add(document.fault_at_value("/responseFormat", finding.expected("`jsonSchema`: the answer's schema")));
+            faults
+                .add(document.fault_at_value("/responseFormat", finding.expected("`jsonSchema`: the answer's schema")));
             None
         }
         _ => own,

@@ -157,7 +157,8 @@ fn tell(document: &Document, fault: nexus_workflow::Fault, faults: &mut Faults) 
         FaultKind::UnknownName => FaultCode::UnknownName,
         FaultKind::Unsupported => FaultCode::Unsupported,
     };
-    let finding = Finding { expected: fault.expected.unwrap_or_default(), ..Finding::new(code, one_line(&fault.message)) };
+    let finding =
+        Finding { expected: fault.expected.unwrap_or_default(), ..Finding::new(code, one_line(&fault.message)) };
     let finding = finding.nearest(fault.meant);
     let of_key = matches!(fault.kind, FaultKind::UnknownField | FaultKind::MissingField | FaultKind::Unsupported);
     faults.add(if of_key {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, PromptTests, SandboxPool, StepOf, ToolUse, Trigger, VersionHash, WorkflowDefinition,
-    canonical_json, sha256_hex,
+    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, PromptTests, SandboxPool, StepOf, ToolUse, Trigger,
+    VersionHash, WorkflowDefinition, canonical_json, sha256_hex,
 };
 
 /// An application, checked and complete.

@@ -91,10 +91,10 @@ impl Front<'_> {
 
     fn answer(&self) -> Vec<Entry> {
         let of = |name: &str, key: &str| {
-            self.renamed(key, &[
-                &["model", "parameters", "response_format", name],
-                &["model", "options", "response_format", name],
-            ])
+            self.renamed(
+                key,
+                &[&["model", "parameters", "response_format", name], &["model", "options", "response_format", name]],
+            )
         };
         of("type", "responseFormat").into_iter().chain(of("json_schema", "jsonSchema")).collect()
     }

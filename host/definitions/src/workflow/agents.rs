@@ -147,8 +147,13 @@ mod tests {
     #[test]
     fn limits_are_read_and_refused_by_name() {
         let read = agent_limits(&json!({ "steps": 5, "tokens": 100, "cost_usd": 0.25, "time": "2h", "parallel": 2 }));
-        let wanted =
-            AgentLimits { steps: 5, tokens: Some(100), cost: Some(NanoUsd(250_000_000)), time_ms: Some(7_200_000), parallel: 2 };
+        let wanted = AgentLimits {
+            steps: 5,
+            tokens: Some(100),
+            cost: Some(NanoUsd(250_000_000)),
+            time_ms: Some(7_200_000),
+            parallel: 2,
+        };
         assert_eq!(read, Ok(wanted));
         assert_eq!(agent_limits(&json!({})), Ok(AgentLimits::default()));
         for (said, path) in [

@@ -1,6 +1,6 @@
 //! Checks what workflows say of the rest of their application.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_model::{AppName, McpServer, Operation, OperationName, PluginName, ToolUse};
 use nexus_workflow::{CallKind, Endpoint, NexusFunction, Part, Running, Task, TaskKind, Template, Transport, Url};
@@ -42,16 +42,18 @@ pub(crate) fn check(around: &Around<'_>, workflows: &[Read], faults: &mut Faults
 fn names_of_steps(around: &Around<'_>, workflows: &[Read], faults: &mut Faults) {
     let mut known: BTreeMap<&OperationName, String> = BTreeMap::new();
     let written = around.operations.keys().filter(|name| is_operation(around, name.as_str()));
-    known.extend(written.map(|name| (name, format!("the operation {}", quoted(name.as_str())))));
+    known.extend(written.map(|name| (name, "an operation of the application".to_owned())));
     for read in workflows {
         for step in &read.steps {
             let Some(of) = &step.step else { continue };
             if let Some(other) = known.get(&step.name) {
-                let message = format!("the step is the operation {}, and so is {other}", quoted(step.name.as_str()));
+                let message =
+                    format!("the step would be the operation {}, which {other} is", quoted(step.name.as_str()));
                 let finding = Finding::new(FaultCode::DuplicateKey, message).expected("another name of the task");
                 faults.add(read.document.fault_at_key(&of.pointer, finding));
             } else {
-                known.insert(&step.name, format!("the step at `{}` of {}", of.pointer, quoted(read.operation.as_str())));
+                known
+                    .insert(&step.name, format!("the step at `{}` of {}", of.pointer, quoted(read.operation.as_str())));
             }
         }
     }
@@ -172,7 +174,8 @@ impl Checker<'_, '_> {
             Said::Nothing => {}
             Said::Literal(Value::String(app)) if self.around.name.is_none_or(|own| own.as_str() == app) => {}
             Said::Literal(_) | Said::Computed => {
-                let finding = Finding::new(FaultCode::Unsupported, "a workflow calls operations of its own application");
+                let finding =
+                    Finding::new(FaultCode::Unsupported, "a workflow calls operations of its own application");
                 let expected = "no `app`: applications reach each other by events, with `emit` and `schedule.on`";
                 self.at_key(&place(task, "app"), finding.expected(expected));
                 return;
@@ -204,7 +207,7 @@ impl Checker<'_, '_> {
             return;
         }
         let shown = |(namespace, name, version): &(String, String, String)| format!("{namespace}/{name} {version}");
-        let all: Vec<String> = known().map(|(workflow, _)| shown(&workflow.reference)).collect();
+        let all: BTreeSet<String> = known().map(|(workflow, _)| shown(&workflow.reference)).collect();
         let all = || all.iter().map(String::as_str);
         let wanted = format!("{namespace}/{name} {version}");
         let message = format!("the application has no workflow {}", quoted(&wanted));

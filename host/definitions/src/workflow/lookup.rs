@@ -30,10 +30,7 @@ pub(super) fn at_url<'a>(servers: &'a BTreeMap<PluginName, McpServer>, wanted: &
     servers.iter().find(|(_, server)| is_meant(&server.at)).map(|(name, _)| name)
 }
 
-pub(super) fn with_command<'a>(
-    servers: &'a BTreeMap<PluginName, McpServer>,
-    words: &[&str],
-) -> Option<&'a PluginName> {
+pub(super) fn with_command<'a>(servers: &'a BTreeMap<PluginName, McpServer>, words: &[&str]) -> Option<&'a PluginName> {
     let is_meant =
         |at: &McpServerAt| matches!(at, McpServerAt::Image(image) if !words.is_empty() && image.command == words);
     servers.iter().find(|(_, server)| is_meant(&server.at)).map(|(name, _)| name)
@@ -81,8 +78,17 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_as_semantic_ones() {
-        let ordered =
-            ["0.9.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0", "1.2.0", "1.10.0"];
+        let ordered = [
+            "0.9.9",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-beta.2",
+            "1.0.0-beta.11",
+            "1.0.0",
+            "1.2.0",
+            "1.10.0",
+        ];
         assert!(ordered.is_sorted_by(|one, next| rank(one) < rank(next)));
         assert_eq!(rank("1.0.0+a"), rank("1.0.0+b"));
     }
