@@ -14,17 +14,17 @@ use serde_json::Value;
 /// The crates of the host and their layers. A crate imports lower layers only.
 const LAYERS: [(&str, u8); 12] = [
     ("nexus-model", 0),
-    ("nexus-definitions", 1),
-    ("nexus-egress", 1),
-    ("nexus-llm", 1),
-    ("nexus-signals", 1),
-    ("nexus-state", 1),
     ("nexus-workflow", 1),
-    ("nexus-mcp", 2),
-    ("nexus-sandbox", 2),
-    ("nexus-wasm", 2),
-    ("nexus-core", 3),
-    ("nexus-server", 4),
+    ("nexus-definitions", 2),
+    ("nexus-egress", 2),
+    ("nexus-llm", 2),
+    ("nexus-signals", 2),
+    ("nexus-state", 2),
+    ("nexus-mcp", 3),
+    ("nexus-sandbox", 3),
+    ("nexus-wasm", 3),
+    ("nexus-core", 4),
+    ("nexus-server", 5),
 ];
 
 /// Heavy dependencies, and the one crate of the host that may name each.

@@ -8,12 +8,12 @@ use std::{
 
 use nexus_model::{
     App, AppName, Budget, FileTree, Implementation, Limits, NanoUsd, Operation, OperationName, Optimize, OptimizeMode,
-    Prompt, Security, sha256_hex,
+    Security, sha256_hex,
 };
 use serde_json::Value;
 
 use crate::{
-    APP_SCHEMA, PROMPT_SCHEMA, RESERVED_APP_NAMES, Surroundings,
+    APP_SCHEMA, PROMPT_SCHEMA, PROMPTY_SCHEMA, RESERVED_APP_NAMES, Surroundings,
     document::{self, Document, Format},
     duration,
     explain::Form,
@@ -23,12 +23,13 @@ use crate::{
     json_schema::SchemaError,
     nearest::nearest,
     plugins,
-    prompt::{self, Against},
+    prompt::{self, Against, Answer, Forms, PromptFile},
     referenced,
     schema_file::SchemaFiles,
     servers, tool_use,
     tree::join,
     triggers,
+    workflow::{self, Around, Sources},
 };
 
 const FILE: &str = "app.yaml";
@@ -37,11 +38,20 @@ const FILE: &str = "app.yaml";
 pub(crate) fn read(files: &FileTree, surroundings: Surroundings<'_>) -> Result<App, Vec<Fault>> {
     let mut faults = Faults::default();
     let app = open(files, &mut faults).and_then(|document| {
-        let (app_form, prompt_form) = forms(&mut faults)?;
+        let (app_form, forms) = forms(&mut faults)?;
         app_form.check(&document, &mut faults);
-        let schemas = SchemaFiles::default();
-        let prompts = BTreeMap::new();
-        Reader { files, surroundings, document, prompt_form, schemas, prompts, faults: &mut faults }.app()
+        let reader = Reader {
+            files,
+            surroundings,
+            document,
+            forms,
+            schemas: SchemaFiles::default(),
+            prompts: BTreeMap::new(),
+            prompts_of_steps: BTreeMap::new(),
+            workflows: Vec::new(),
+            faults: &mut faults,
+        };
+        reader.app()
     });
     match app {
         Some(app) if faults.is_empty() => Ok(app),
@@ -60,8 +70,9 @@ fn open(files: &FileTree, faults: &mut Faults) -> Option<Document> {
 }
 
 /// The forms are part of the program, so that a test, not a user, sees a broken one.
-fn forms(faults: &mut Faults) -> Option<(Form, Form)> {
-    let read = || Ok::<_, SchemaError>((Form::read(APP_SCHEMA)?, Form::read(PROMPT_SCHEMA)?));
+fn forms(faults: &mut Faults) -> Option<(Form, Forms)> {
+    let prompts = || Ok(Forms { github: Form::read(PROMPT_SCHEMA)?, prompty: Form::read(PROMPTY_SCHEMA)? });
+    let read = || Ok::<_, SchemaError>((Form::read(APP_SCHEMA)?, prompts()?));
     read()
         .map_err(|error| faults.add(document::missing(FILE, Finding::new(FaultCode::BadSchema, error.to_string()))))
         .ok()
@@ -81,9 +92,11 @@ struct Reader<'a> {
     files: &'a FileTree,
     surroundings: Surroundings<'a>,
     document: Document,
-    prompt_form: Form,
+    forms: Forms,
     schemas: SchemaFiles,
-    prompts: BTreeMap<PromptKey, Option<Arc<Prompt>>>,
+    prompts: BTreeMap<PromptKey, Option<PromptFile>>,
+    prompts_of_steps: BTreeMap<String, Option<PromptFile>>,
+    workflows: Vec<workflow::Read>,
     faults: &'a mut Faults,
 }
 
@@ -94,15 +107,23 @@ impl Reader<'_> {
     /// The application, as far as it can be read. Whatever has the wrong shape is a fault already.
     fn app(mut self) -> Option<App> {
         let limits = self.limits();
-        let operations = self.operations();
+        let mut operations = self.operations();
         let plugins = plugins::read(&self.document, self.files, self.surroundings.models, self.faults);
         let servers = servers::read(&self.document, self.files, self.faults);
         let sandbox = image::pool(&self.document, self.faults);
         let tools = tool_use::read(&self.document, self.faults);
         let config = self.document.value.pointer("/spec/config").and_then(Value::as_object).cloned();
         let expose = expose::read(&self.document, self.faults);
-        let triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
+        let mut triggers = triggers::read(&self.document, self.surroundings, operations.as_ref(), self.faults);
         let name = self.name();
+        if let Some(operations) = &mut operations {
+            let (document, name) = (&self.document, name.as_ref());
+            let around = Around { document, name, operations, tools: &tools, servers: &servers };
+            workflow::check(&around, &self.workflows, self.faults);
+            triggers.extend(workflow::triggers(&self.workflows, &triggers, self.faults));
+            let steps = self.workflows.iter().flat_map(|read| &read.steps);
+            operations.extend(steps.map(|step| (step.name.clone(), step.clone())));
+        }
         let security = self.security();
         let description = self.text("/metadata/description").unwrap_or_default();
         Some(App {
@@ -201,15 +222,22 @@ impl Reader<'_> {
     fn operation(&mut self, name: &str, pointer: &str) -> Option<Operation> {
         let input = self.schema(&format!("{pointer}/input"));
         let output = self.schema(&format!("{pointer}/output"));
-        let implementation = self.implementation(pointer, input.as_deref(), output.as_deref());
         let optimize = self.optimize(pointer);
+        let workflow = self.workflow(name, pointer, optimize);
+        let answered = self.implementation(pointer, input.as_deref(), output.as_deref());
+        let implementation = workflow.or(answered);
+        // The steps of a workflow have what it says; it is code itself.
+        let mode = match &implementation {
+            Some(Implementation::Workflow(_)) => OptimizeMode::Off,
+            _ => optimize.mode,
+        };
         Some(Operation {
             name: name.parse().ok()?,
             description: self.text(&format!("{pointer}/description")).unwrap_or_default(),
             input: input?,
             output: output?,
             implementation: implementation?,
-            optimize,
+            optimize: Optimize { mode, ..optimize },
             step: None,
         })
     }
@@ -227,9 +255,9 @@ impl Reader<'_> {
     ) -> Option<Implementation> {
         let fields = self.document.value.pointer(pointer)?.as_object()?;
         let has = |name: &str| fields.contains_key(name);
-        let answers = ["prompt", "component", "worker"];
-        // An operation by workflow, or by a misspelt field, has its own fault.
-        let meant = has("workflow") || fields.keys().any(|field| nearest(field, answers).is_some());
+        let answers = ["prompt", "component", "worker", "workflow"];
+        // A misspelt field has its own fault.
+        let meant = fields.keys().any(|field| nearest(field, answers).is_some());
         let given: Vec<_> = answers.into_iter().filter(|name| has(name)).map(quoted).collect();
         let conflict = match given.len() {
             0 if !meant => Some((FaultCode::MissingField, "nothing answers this operation".to_owned())),
@@ -237,7 +265,7 @@ impl Reader<'_> {
             _ => Some((FaultCode::BadValue, format!("{} exclude each other", given.join(" and ")))),
         };
         if let Some((code, message)) = conflict {
-            let finding = Finding::new(code, message).expected("one of `prompt`, `component` and `worker`");
+            let finding = Finding::new(code, message).expected("one of `prompt`, `component`, `worker` and `workflow`");
             self.faults.add(self.document.fault_at_key(pointer, finding));
         }
         let by_component = has("component");
@@ -245,6 +273,23 @@ impl Reader<'_> {
         let component = by_component.then(|| self.component(&format!("{pointer}/component")));
         let prompt = self.prompt(pointer, input, output);
         worker.or_else(|| component.unwrap_or(prompt))
+    }
+
+    /// The workflow, whose steps are kept for when the whole application is known.
+    fn workflow(&mut self, name: &str, pointer: &str, optimize: Optimize) -> Option<Implementation> {
+        let at = format!("{pointer}/workflow");
+        let path = referenced::referenced(&self.document, self.files, &at, &workflow::ENDINGS, self.faults)?;
+        let mut sources = Sources {
+            files: self.files,
+            models: self.surroundings.models,
+            forms: &self.forms,
+            schemas: &mut self.schemas,
+            prompts: &mut self.prompts_of_steps,
+        };
+        let read = workflow::read(&mut sources, (&name.parse().ok()?, optimize), &path, self.faults)?;
+        let definition = Arc::clone(&read.definition);
+        self.workflows.push(read);
+        Some(Implementation::Workflow(definition))
     }
 
     /// What a program in a sandbox is told; a fault where there is no sandbox.
@@ -259,19 +304,19 @@ impl Reader<'_> {
     }
 
     fn prompt(&mut self, pointer: &str, input: Option<&Value>, output: Option<&Value>) -> Option<Implementation> {
-        let endings = [".prompt.yml", ".prompt.yaml"];
         let at = format!("{pointer}/prompt");
-        let path = referenced::referenced(&self.document, self.files, &at, &endings, self.faults)?;
+        let path = referenced::referenced(&self.document, self.files, &at, &prompt::ENDINGS, self.faults)?;
         let schema = |field: &str| self.text(&format!("{pointer}/{field}"));
         let key = (path.clone(), schema("input"), schema("output"));
+        let answered = |file: PromptFile| Implementation::Prompt(file.prompt);
         if let Some(read) = self.prompts.get(&key) {
-            return read.clone().map(Implementation::Prompt);
+            return read.clone().map(answered);
         }
-        let against = Against { form: &self.prompt_form, models: self.surroundings.models, input, output };
-        let prompt = Document::open(self.files, &path, Format::Yaml, self.faults)
-            .and_then(|document| prompt::read(&path, &document, &against, self.faults));
-        self.prompts.insert(key, prompt.clone());
-        prompt.map(Implementation::Prompt)
+        let (forms, models) = (&self.forms, self.surroundings.models);
+        let against = Against { forms, models, input, output: Answer::Of(output) };
+        let read = prompt::open(self.files, &path, against, self.faults);
+        self.prompts.insert(key, read.clone());
+        read.map(answered)
     }
 
     fn component(&mut self, pointer: &str) -> Option<Implementation> {
@@ -320,7 +365,7 @@ fn budget(limits: Option<&Value>) -> Budget {
 
 /// Dollars to the micro-dollar, exactly.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 10¹² and rounded")]
-pub fn nano_usd(usd: f64) -> NanoUsd {
+pub(crate) fn nano_usd(usd: f64) -> NanoUsd {
     NanoUsd((usd.clamp(0.0, 1e6) * 1e6).round() as u64 * 1_000)
 }
 

@@ -1,5 +1,7 @@
 //! One file: its text, its values and their places.
 
+use std::sync::Arc;
+
 use nexus_model::FileTree;
 use serde_json::Value;
 
@@ -26,7 +28,9 @@ pub(crate) struct Parsed {
 /// A file that could be read.
 #[derive(Debug)]
 pub(crate) struct Document {
-    source: Source,
+    source: Arc<Source>,
+    /// What leads to the root, where that is a part of the file.
+    base: String,
     pub(crate) root: Node,
     pub(crate) value: Value,
 }
@@ -34,24 +38,47 @@ pub(crate) struct Document {
 impl Document {
     /// Reads a file that is there; what is wrong with it goes to `faults`.
     pub(crate) fn open(files: &FileTree, path: &str, format: Format, faults: &mut Faults) -> Option<Self> {
-        let bytes = files.get(path)?;
-        let source = match Source::read(path, bytes) {
-            Ok(source) => source,
-            Err(fault) => {
-                faults.add(fault);
-                return None;
-            }
-        };
+        let source = Source::open(files, path, faults)?;
         let parsed = match format {
             Format::Yaml => yaml::parse(&source.text),
             Format::Json => json::parse(&source.text),
         };
+        Self::parsed(source, parsed, faults)
+    }
+
+    /// Reads the YAML between two lines `---` at the beginning of a file that is there, and where what follows them begins.
+    pub(crate) fn open_front_matter(files: &FileTree, path: &str, faults: &mut Faults) -> Option<(Self, usize)> {
+        let source = Source::open(files, path, faults)?;
+        let Some((end, body)) = front_matter(&source.text) else {
+            let finding = Finding::new(FaultCode::MissingField, "the file has no front matter");
+            let finding = finding.expected("YAML between two lines `---`, and the messages after them");
+            faults.add(source.fault(Span::default(), String::new(), finding));
+            return None;
+        };
+        let parsed = yaml::parse(&source.text[..end]);
+        Some((Self::parsed(source, parsed, faults)?, body))
+    }
+
+    fn parsed(source: Source, parsed: Parsed, faults: &mut Faults) -> Option<Self> {
         for (span, finding) in parsed.findings {
             faults.add(source.fault(span, String::new(), finding));
         }
         let root = parsed.root?;
         let value = root.to_value();
-        Some(Self { source, root, value })
+        Some(Self { source: Arc::new(source), base: String::new(), root, value })
+    }
+
+    /// The value at `pointer` as a document of its own, with the places that it has in this one.
+    pub(crate) fn part(&self, pointer: &str) -> Option<Self> {
+        let value = self.value.pointer(pointer)?.clone();
+        let root = self.root.follow(pointer).node.clone();
+        Some(Self { source: Arc::clone(&self.source), base: format!("{}{pointer}", self.base), root, value })
+    }
+
+    /// Another tree over the same text.
+    pub(crate) fn reshaped(&self, root: Node) -> Self {
+        let value = root.to_value();
+        Self { source: Arc::clone(&self.source), base: String::new(), root, value }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -61,19 +88,36 @@ impl Document {
     /// A fault of the value at `pointer`, or of the nearest value around it.
     pub(crate) fn fault_at_value(&self, pointer: &str, finding: Finding) -> Fault {
         let Found { node, .. } = self.root.follow(pointer);
-        self.source.fault(node.span, pointer.to_owned(), finding)
+        self.source.fault(node.span, self.path(pointer), finding)
     }
 
     /// A fault of the key of the value at `pointer`; of the value if it has none.
     pub(crate) fn fault_at_key(&self, pointer: &str, finding: Finding) -> Fault {
         let Found { key, node } = self.root.follow(pointer);
-        self.source.fault(key.unwrap_or(node.span), pointer.to_owned(), finding)
+        self.source.fault(key.unwrap_or(node.span), self.path(pointer), finding)
     }
 
     /// A fault of some text within the value at `pointer`.
     pub(crate) fn fault_at(&self, span: Span, pointer: &str, finding: Finding) -> Fault {
-        self.source.fault(span, pointer.to_owned(), finding)
+        self.source.fault(span, self.path(pointer), finding)
     }
+
+    fn path(&self, pointer: &str) -> String {
+        format!("{}{pointer}", self.base)
+    }
+}
+
+/// Where the front matter of a text ends, and where what follows it begins.
+fn front_matter(text: &str) -> Option<(usize, usize)> {
+    let mut at = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        match (number, line.trim_start_matches('\u{feff}').trim_end() == "---") {
+            (0, false) => return None,
+            (1.., true) => return Some((at, at + line.len())),
+            _ => at += line.len(),
+        }
+    }
+    None
 }
 
 #[derive(Debug)]
@@ -83,6 +127,10 @@ struct Source {
 }
 
 impl Source {
+    fn open(files: &FileTree, path: &str, faults: &mut Faults) -> Option<Self> {
+        Self::read(path, files.get(path)?).map_err(|fault| faults.add(fault)).ok()
+    }
+
     fn read(path: &str, bytes: &[u8]) -> Result<Self, Fault> {
         let mut source = Self { path: path.to_owned(), text: String::new() };
         if bytes.len() > limits::FILE_BYTES {

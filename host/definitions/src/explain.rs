@@ -1,7 +1,7 @@
 //! From the errors of JSON Schema to faults that say what was expected.
 
 use jsonschema::{ValidationError, Validator, error::TypeKind, error::ValidationErrorKind as Kind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     document::Document,
@@ -69,8 +69,8 @@ fn explain(error: &ValidationError<'_>, schema: Option<&Value>) -> Vec<Explained
     let here = |at, finding| vec![Explained { at, pointer: pointer.clone(), finding }];
     match error.kind() {
         Kind::AdditionalProperties { unexpected } => unknown_fields(&pointer, unexpected, around),
-        Kind::FalseSchema => {
-            let message = format!("{} is not supported by this version of Nexus", quoted(&last_segment(&pointer)));
+        Kind::Not { .. } if let Some(why) = refused(around) => {
+            let message = format!("{} is not supported: {why}", quoted(&last_segment(&pointer)));
             here(At::Key, Finding::new(FaultCode::Unsupported, message))
         }
         Kind::Required { property } => here(At::Key, missing_field(property, around)),
@@ -88,12 +88,18 @@ fn parent<'a>(schema: &'a Value, keyword: &str) -> Option<&'a Value> {
     schema.pointer(keyword.rsplit_once('/')?.0)
 }
 
+/// Why a form refuses a field that others have: what `not: {}` describes.
+fn refused(schema: Option<&Value>) -> Option<&str> {
+    let schema = schema.filter(|schema| schema.get("not").and_then(Value::as_object).is_some_and(Map::is_empty));
+    schema?.get("description")?.as_str()
+}
+
 fn unknown_fields(pointer: &str, unexpected: &[String], around: Option<&Value>) -> Vec<Explained> {
     let mut known: Vec<&str> = around
         .and_then(|schema| schema.get("properties")?.as_object())
         .into_iter()
         .flatten()
-        .filter(|(_, schema)| **schema != Value::Bool(false))
+        .filter(|(_, schema)| refused(Some(schema)).is_none())
         .map(|(name, _)| name.as_str())
         .collect();
     known.sort_unstable();

@@ -60,6 +60,10 @@ pub enum FaultCode {
     MissingGrant,
     /// A tool that no plugin of the application has.
     UnknownTool,
+    /// An expression of a workflow that does not parse, or uses what is not there.
+    BadExpression,
+    /// A name in a workflow that refers to nothing.
+    UnknownName,
     /// Something that the format has and this version of Nexus does not.
     Unsupported,
 }
@@ -93,6 +97,8 @@ impl FaultCode {
             Self::WrongDigest => "wrong_digest",
             Self::MissingGrant => "missing_grant",
             Self::UnknownTool => "unknown_tool",
+            Self::BadExpression => "bad_expression",
+            Self::UnknownName => "unknown_name",
             Self::Unsupported => "unsupported",
         }
     }

@@ -1,4 +1,4 @@
-//! Reads an application's folder: `app.yaml`, its `*.prompt.yml` files and JSON Schemas become a [`nexus_model::App`],
+//! Reads an application's folder: `app.yaml`, its prompts, workflows and JSON Schemas become a [`nexus_model::App`],
 //! or every fault that was found, each with its place.
 //!
 //! Nothing here touches a file system or a network; everything is bounded (see [`limits`]).
@@ -8,6 +8,7 @@ mod community;
 mod document;
 mod duration;
 mod edit;
+mod evaluate;
 mod explain;
 mod expose;
 mod fault;
@@ -32,18 +33,18 @@ mod template_tags;
 mod tool_use;
 mod tree;
 mod triggers;
+mod workflow;
 mod yaml;
 mod yaml_scalar;
 
 use nexus_model::{App, AppName, FileTree};
 
-pub use app::nano_usd;
 pub use community::{
     BaseImages, CommunityChoice, CommunityEnv, CommunityError, CommunityServer, NeededSecret, Needs, Package,
     PackageIndex, community_server, community_servers,
 };
-pub use duration::duration_of;
 pub use edit::{EditError, remove_plugin, remove_server, set_plugin, set_server};
+pub use evaluate::{Judgement, Verdict, evaluate};
 pub use fault::{Fault, FaultCode};
 pub use json_schema::{SchemaError, Violation, schema_validator, violations};
 pub use nearest::nearest;
@@ -52,6 +53,7 @@ pub use places::AppPlaces;
 pub use schedule::{Schedule, ScheduleError};
 pub use starter::{StarterError, StarterTemplate, starter, starters};
 pub use template::{PromptTemplate, RenderError, render};
+pub use workflow::{LimitFault, agent_limits, server_of_transport, workflow_operation};
 
 /// The JSON Schema of `app.yaml`, for editors.
 pub const APP_SCHEMA: &str = include_str!("../schemas/app.json");
@@ -61,6 +63,9 @@ pub const RESERVED_APP_NAMES: [&str; 1] = ["from-template"];
 
 /// The JSON Schema of `*.prompt.yml`, for editors.
 pub const PROMPT_SCHEMA: &str = include_str!("../schemas/prompt.json");
+
+/// The JSON Schema of the front matter of `*.prompty`, for editors.
+pub const PROMPTY_SCHEMA: &str = include_str!("../schemas/prompty.json");
 
 /// The bounds of what is read.
 pub mod limits {

@@ -1,44 +1,98 @@
-//! Reads a `.prompt.yml` file for one operation.
+//! Reads a prompt, of a `.prompt.yml` or a `.prompty` file.
+
+mod prompty;
+mod tests;
 
 use std::sync::Arc;
 
-use nexus_model::{MessageTemplate, ModelParameters, Prompt, Role, canonical_json};
-use serde_json::Value;
+use jsonschema::Validator;
+use nexus_model::{FileTree, MessageTemplate, ModelParameters, Prompt, PromptExample, Role, canonical_json};
+use serde_json::{Value, json};
 
 use crate::{
-    document::Document,
+    document::{Document, Format},
     explain::Form,
     fault::{FaultCode, Faults, Finding, quoted},
+    json_schema::{schema_validator, violations},
     nearest::{listed, nearest},
-    scalar_place, template, template_check,
+    scalar_place,
+    schema_file::usable,
+    template,
+    template_check::{self, Given},
 };
 
-/// What a prompt is checked against.
-pub(crate) struct Against<'a> {
-    pub(crate) form: &'a Form,
-    pub(crate) models: Option<&'a [String]>,
-    /// The operation's schemas, where they are without faults.
-    pub(crate) input: Option<&'a Value>,
-    pub(crate) output: Option<&'a Value>,
+/// How names of prompts' files end.
+pub(crate) const ENDINGS: [&str; 3] = [".prompt.yml", ".prompt.yaml", PROMPTY];
+const PROMPTY: &str = ".prompty";
+
+/// The forms of prompts' files.
+pub(crate) struct Forms {
+    pub(crate) github: Form,
+    pub(crate) prompty: Form,
 }
 
-/// Checks and reads a prompt; what is wrong with it goes to `faults`.
-pub(crate) fn read(path: &str, document: &Document, against: &Against<'_>, faults: &mut Faults) -> Option<Arc<Prompt>> {
-    against.form.check(document, faults);
-    check_model(document, against.models, faults);
+/// What a prompt is checked against.
+#[derive(Clone, Copy)]
+pub(crate) struct Against<'a> {
+    pub(crate) forms: &'a Forms,
+    pub(crate) models: Option<&'a [String]>,
+    /// The schema of its input, where that is without faults.
+    pub(crate) input: Option<&'a Value>,
+    pub(crate) output: Answer<'a>,
+}
+
+/// What a prompt's answer has to be.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer<'a> {
+    /// What the operation's schema says, where that is without faults.
+    Of(Option<&'a Value>),
+    /// What the prompt itself says.
+    Own,
+}
+
+/// A prompt as it was read.
+#[derive(Clone)]
+pub(crate) struct PromptFile {
+    pub(crate) prompt: Arc<Prompt>,
+    /// The schema of its answer, if it says one.
+    pub(crate) answer: Option<Arc<Value>>,
+}
+
+/// Reads a file that is there; what is wrong with it goes to `faults`.
+pub(crate) fn open(files: &FileTree, path: &str, against: Against<'_>, faults: &mut Faults) -> Option<PromptFile> {
+    let document = if path.ends_with(PROMPTY) {
+        prompty::open(files, path, against, faults)?
+    } else {
+        Document::open(files, path, Format::Yaml, faults)?
+    };
+    read(path, &document, against, faults)
+}
+
+fn read(path: &str, document: &Document, against: Against<'_>, faults: &mut Faults) -> Option<PromptFile> {
+    against.forms.github.check(document, faults);
+    check_model(document, "/model", against.models, faults);
     check_parameters(document, faults);
     check_messages(document, against.input, faults);
-    check_output(document, against.output, faults);
+    let answer = answer(document, against.output, faults);
+    let output = match against.output {
+        Answer::Of(output) => output,
+        Answer::Own => answer.as_deref(),
+    };
+    let examples = examples(document, against.input, output, faults);
+    let tests = tests::read(document, against, faults);
     let text = |name: &str| document.value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let messages = serde_json::from_value::<Vec<MessageTemplate>>(document.value.get("messages")?.clone()).ok()?;
-    Some(Arc::new(Prompt {
+    let prompt = Prompt {
         path: path.to_owned(),
         name: text("name"),
         description: text("description"),
         model: text("model"),
         parameters: parameters(document.value.get("modelParameters"))?,
         messages,
-    }))
+        examples,
+        tests: Arc::new(tests),
+    };
+    Some(PromptFile { prompt: Arc::new(prompt), answer })
 }
 
 fn parameters(given: Option<&Value>) -> Option<ModelParameters> {
@@ -55,14 +109,15 @@ fn parameters(given: Option<&Value>) -> Option<ModelParameters> {
     })
 }
 
-fn check_model(document: &Document, models: Option<&[String]>, faults: &mut Faults) {
-    let (Some(models), Some(model)) = (models, document.value.get("model").and_then(Value::as_str)) else { return };
+/// Checks that the server has the model that is named at `pointer`.
+pub(crate) fn check_model(document: &Document, pointer: &str, models: Option<&[String]>, faults: &mut Faults) {
+    let (Some(models), Some(model)) = (models, document.value.pointer(pointer).and_then(Value::as_str)) else { return };
     if !model.is_empty() && !models.iter().any(|known| known == model) {
         let known = || models.iter().map(String::as_str);
         let finding = Finding::new(FaultCode::UnknownModel, format!("the server has no model {}", quoted(model)))
             .expected(listed(known()))
             .nearest(nearest(model, known()));
-        faults.add(document.fault_at_value("/model", finding));
+        faults.add(document.fault_at_value(pointer, finding));
     }
 }
 
@@ -89,35 +144,132 @@ fn check_messages(document: &Document, input: Option<&Value>, faults: &mut Fault
     for (number, message) in messages.iter().enumerate() {
         let Some(content) = message.get("content").and_then(Value::as_str) else { continue };
         let pointer = format!("/messages/{number}/content");
-        let scalar = document.root.follow(&pointer).node;
-        for (range, finding) in template_check::check(content, &environment, input) {
-            let span = scalar_place::within(document.text(), scalar, content, &range);
-            faults.add(document.fault_at(span, &pointer, finding));
-        }
+        check_template(document, &pointer, content, (&environment, Given::Input(input)), faults);
     }
 }
 
-/// A prompt's own `jsonSchema` must be the operation's output schema, bare or in the wrapper `{name, strict, schema}`.
-fn check_output(document: &Document, output: Option<&Value>, faults: &mut Faults) {
-    let own = match document.value.get("jsonSchema") {
-        Some(Value::String(text)) => serde_json::from_str::<Value>(text).map_err(|error| error.to_string()),
-        Some(own @ Value::Object(_)) => Ok(own.clone()),
-        _ => return,
+/// Checks the template at `pointer`, whose text is `content`.
+fn check_template(
+    document: &Document,
+    pointer: &str,
+    content: &str,
+    (environment, given): (&minijinja::Environment<'_>, Given<'_>),
+    faults: &mut Faults,
+) {
+    let scalar = document.root.follow(pointer).node;
+    for (range, finding) in template_check::check(content, environment, given) {
+        let span = scalar_place::within(document.text(), scalar, content, &range);
+        faults.add(document.fault_at(span, pointer, finding));
+    }
+}
+
+/// The schema of the answer that the prompt itself says. It must be the operation's, or have its place in that one.
+fn answer(document: &Document, wanted: Answer<'_>, faults: &mut Faults) -> Option<Arc<Value>> {
+    let format = document.value.get("responseFormat").and_then(Value::as_str);
+    let own = own_schema(document, wanted, faults);
+    if let Answer::Of(output) = wanted {
+        check_format(document, format.zip(output), faults);
+        return own;
+    }
+    match format {
+        Some("text") if own.is_none() => Some(Arc::new(json!({ "type": "string" }))),
+        Some("json_object") if own.is_none() => Some(Arc::new(json!({ "type": "object" }))),
+        Some("json_schema") if document.value.get("jsonSchema").is_none() => {
+            let finding = Finding::new(FaultCode::MissingField, "`json_schema` says nothing without a `jsonSchema`");
+            faults
+                .add(document.fault_at_value("/responseFormat", finding.expected("`jsonSchema`: the answer's schema")));
+            None
+        }
+        _ => own,
+    }
+}
+
+/// What `jsonSchema` says, bare or in the wrapper `{name, strict, schema}`.
+fn own_schema(document: &Document, wanted: Answer<'_>, faults: &mut Faults) -> Option<Arc<Value>> {
+    const AT: &str = "/jsonSchema";
+    let given = document.value.get("jsonSchema")?;
+    let own = match given {
+        Value::String(text) => serde_json::from_str::<Value>(text).map_err(|error| error.to_string()),
+        Value::Object(_) => Ok(given.clone()),
+        _ => return None,
     };
-    let finding = match (own, output) {
+    let finding = match (own, wanted) {
         (Err(error), _) => Finding::new(FaultCode::BadSchema, format!("`jsonSchema` is not valid JSON: {error}")),
-        (Ok(own), Some(output)) if canonical_json(unwrapped(&own)) != canonical_json(output) => {
+        (Ok(own), Answer::Of(output)) => {
+            let own = unwrapped(&own).1;
+            if output.is_none_or(|output| canonical_json(own) == canonical_json(output)) {
+                return Some(Arc::new(own.clone()));
+            }
             Finding::new(FaultCode::BadValue, "`jsonSchema` is not the operation's output schema")
                 .expected("the same schema, or none")
         }
-        _ => return,
+        (Ok(own), Answer::Own) => {
+            let (pointer, own) = unwrapped(&own);
+            match schema_validator(own) {
+                Ok(_) if given.is_object() => return usable(document.part(&format!("{AT}{pointer}"))?, faults),
+                Ok(_) => return Some(Arc::new(own.clone())),
+                Err(error) => Finding::new(FaultCode::BadSchema, error.message),
+            }
+        }
     };
-    faults.add(document.fault_at_key("/jsonSchema", finding));
+    faults.add(document.fault_at_key(AT, finding));
+    None
 }
 
-fn unwrapped(own: &Value) -> &Value {
+/// The schema itself, and where in `own` it is.
+fn unwrapped(own: &Value) -> (&'static str, &Value) {
     match own.get("schema") {
-        Some(schema) if own.get("name").is_some_and(Value::is_string) => schema,
-        _ => own,
+        Some(schema) if own.get("name").is_some_and(Value::is_string) => ("/schema", schema),
+        _ => ("", own),
+    }
+}
+
+/// What the operation's schema has no room for cannot be asked of the model.
+fn check_format(document: &Document, said: Option<(&str, &Value)>, faults: &mut Faults) {
+    let Some((format, output)) = said else { return };
+    let kind = if format == "text" { "string" } else { "object" };
+    let has_room = match output.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+        Some(one) => one == kind,
+        None => *output != Value::Bool(false),
+    };
+    if !has_room && format != "json_schema" {
+        let message = format!("the operation's output schema has no room for {}", quoted(format));
+        let finding = Finding::new(FaultCode::BadValue, message).expected("`json_schema`, or nothing");
+        faults.add(document.fault_at_value("/responseFormat", finding));
+    }
+}
+
+fn examples(
+    document: &Document,
+    input: Option<&Value>,
+    output: Option<&Value>,
+    faults: &mut Faults,
+) -> Vec<PromptExample> {
+    let given = document.value.get("examples").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let (input, output) = (input.and_then(|s| schema_validator(s).ok()), output.and_then(|s| schema_validator(s).ok()));
+    let mut examples = Vec::new();
+    for (number, example) in given.iter().enumerate() {
+        let Ok(example) = serde_json::from_value::<PromptExample>(example.clone()) else { continue };
+        let at = format!("/examples/{number}");
+        check_value(document, &format!("{at}/input"), "the example", (&example.input, input.as_ref()), faults);
+        check_value(document, &format!("{at}/output"), "the example", (&example.output, output.as_ref()), faults);
+        examples.push(example);
+    }
+    examples
+}
+
+/// Checks a value that stands at `pointer` against a schema, if there is one.
+fn check_value(
+    document: &Document,
+    pointer: &str,
+    what: &str,
+    (value, schema): (&Value, Option<&Validator>),
+    faults: &mut Faults,
+) {
+    for violation in schema.map_or_else(Vec::new, |schema| violations(schema, value)) {
+        let message = format!("{what} breaks the operation's schema: {}", violation.message);
+        let finding = Finding::new(FaultCode::BadValue, message);
+        faults.add(document.fault_at_value(&format!("{pointer}{}", violation.path), finding));
     }
 }

@@ -16,7 +16,9 @@ pub(crate) fn within(file: &str, scalar: &Node, content: &str, range: &Range<usi
         Some(ScalarStyle::DoubleQuoted) => in_quotes(raw, range, double_quoted),
         Some(ScalarStyle::SingleQuoted) => in_quotes(raw, range, single_quoted),
         Some(ScalarStyle::Plain) => (raw.trim_end() == content).then(|| range.clone()),
-        Some(ScalarStyle::Folded) | None => None,
+        // Text that is no YAML stands as it is.
+        None => (raw == content).then(|| range.clone()),
+        Some(ScalarStyle::Folded) => None,
     };
     found.map_or(span, |found| Span { start: span.start + found.start, end: span.start + found.end })
 }

@@ -34,8 +34,13 @@ impl SchemaFiles {
 }
 
 fn read(files: &FileTree, path: &str, faults: &mut Faults) -> Option<Arc<Value>> {
-    let before = faults.count();
     let document = Document::open(files, path, Format::Json, faults)?;
+    usable(document, faults)
+}
+
+/// The schema that a document is, unless it has faults.
+pub(crate) fn usable(document: Document, faults: &mut Faults) -> Option<Arc<Value>> {
+    let before = faults.count();
     let meta = jsonschema::draft202012::meta::validator();
     explain::report(meta.iter_errors(&document.value), None, &document, faults);
     Lint { document: &document, faults }.schema(&document.root, "");

@@ -1,6 +1,6 @@
 //! Checks a template before it is ever rendered.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use minijinja::{Environment, ErrorKind};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     fault::{FaultCode, Finding, quoted},
     limits,
     nearest::{listed, nearest},
-    template::reason,
+    template::{INPUT, reason},
     template_tags::{Tag, excess, tags},
 };
 
@@ -57,12 +57,17 @@ const FILTERS: &[&str] = &[
     "upper",
 ];
 
-/// What is wrong with a template, each with its place in the template; `input` is the schema of the variable `input`.
-pub(crate) fn check(
-    content: &str,
-    environment: &Environment<'_>,
-    input: Option<&Value>,
-) -> Vec<(Range<usize>, Finding)> {
+/// What a template is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Given<'a> {
+    /// `input`, and its fields by their names; its schema, where that is known.
+    Input(Option<&'a Value>),
+    /// These variables.
+    Names(&'a BTreeSet<String>),
+}
+
+/// What is wrong with a template, each with its place in the template.
+pub(crate) fn check(content: &str, environment: &Environment<'_>, given: Given<'_>) -> Vec<(Range<usize>, Finding)> {
     if let Some((range, why)) = excess(content) {
         return vec![(range, Finding::new(FaultCode::TooLarge, why))];
     }
@@ -76,30 +81,48 @@ pub(crate) fn check(
     let mut used: Vec<String> = template.undeclared_variables(true).into_iter().collect();
     used.sort();
     let variables = used.iter().filter_map(|name| {
-        let finding = unknown_variable(name, environment, input)?;
+        let finding = unknown_variable(name, environment, given)?;
         Some((word_range(content, name).unwrap_or(0..content.len()), finding))
     });
     variables.chain(unknown_filters(content, environment)).take(limits::FAULTS).collect()
 }
 
-fn unknown_variable(used: &str, environment: &Environment<'_>, input: Option<&Value>) -> Option<Finding> {
+fn unknown_variable(used: &str, environment: &Environment<'_>, given: Given<'_>) -> Option<Finding> {
     let mut path = used.split('.');
     let root = path.next().unwrap_or_default();
     if environment.globals().any(|(name, _)| name == root) {
         return None;
     }
-    if root != "input" {
-        let field = input.and_then(|schema| schema.get("properties")?.get(root));
-        let near = field.map(|_| format!("input.{root}")).or_else(|| nearest(root, ["input"]));
-        let message = format!("the template uses {}, which it is not given", quoted(root));
-        return Some(Finding::new(FaultCode::UnknownVariable, message).expected("`input`").nearest(near));
+    match given {
+        Given::Names(names) if names.contains(root) => None,
+        Given::Names(names) => Some(not_given(root, names.iter().map(String::as_str))),
+        Given::Input(schema) if root == INPUT => unknown_field(schema?, path).map(|unknown| unknown.told(used)),
+        Given::Input(schema) if names_field(schema?, root) => {
+            unknown_field(schema?, used.split('.')).map(|unknown| unknown.told(&format!("{INPUT}.{used}")))
+        }
+        Given::Input(schema) => {
+            let fields = schema?.get("properties").and_then(Value::as_object).into_iter().flatten();
+            let names: BTreeSet<&str> = fields.map(|(name, _)| name.as_str()).chain([INPUT]).collect();
+            Some(not_given(root, names.iter().copied()))
+        }
     }
-    let unknown = unknown_field(input?, path)?;
-    let before = used.split('.').take(unknown.depth + 1).collect::<Vec<_>>().join(".");
-    let near = nearest(&unknown.name, unknown.known.iter().map(String::as_str)).map(|name| format!("{before}.{name}"));
-    let message = format!("the input schema has no field {}", quoted(&format!("{before}.{}", unknown.name)));
-    let finding = Finding::new(FaultCode::UnknownVariable, message);
-    Some(finding.expected(listed(unknown.known.iter().map(String::as_str))).nearest(near))
+}
+
+fn not_given<'n>(root: &str, names: impl Iterator<Item = &'n str> + Clone) -> Finding {
+    let message = format!("the template uses {}, which it is not given", quoted(root));
+    Finding::new(FaultCode::UnknownVariable, message).expected(listed(names.clone())).nearest(nearest(root, names))
+}
+
+/// Whether the input may have a field of this name. A schema that names fields names all that stand in templates without
+/// `input`; whoever means another says `input.other`.
+fn names_field(schema: &Value, name: &str) -> bool {
+    let Some(fields) = schema.as_object() else { return true };
+    match fields.get("properties").and_then(Value::as_object) {
+        Some(properties) if properties.contains_key(name) => true,
+        _ if OPEN.iter().any(|keyword| fields.contains_key(*keyword)) => true,
+        Some(_) => false,
+        None => fields.get("type").is_none_or(|kind| kind == "object"),
+    }
 }
 
 struct UnknownField {
@@ -109,10 +132,23 @@ struct UnknownField {
     known: Vec<String>,
 }
 
+impl UnknownField {
+    /// `used` is how the field is reached from `input`.
+    fn told(&self, used: &str) -> Finding {
+        let before = used.split('.').take(self.depth + 1).collect::<Vec<_>>().join(".");
+        let near = nearest(&self.name, self.known.iter().map(String::as_str)).map(|name| format!("{before}.{name}"));
+        let message = format!("the input schema has no field {}", quoted(&format!("{before}.{}", self.name)));
+        let finding = Finding::new(FaultCode::UnknownVariable, message);
+        finding.expected(listed(self.known.iter().map(String::as_str))).nearest(near)
+    }
+}
+
+/// Keywords with which a schema may have fields that it does not name.
+const OPEN: &[&str] =
+    &["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties"];
+
 /// The first step that the schema rules out. Wherever the schema leaves something open, so does this.
 fn unknown_field<'a>(schema: &Value, path: impl Iterator<Item = &'a str>) -> Option<UnknownField> {
-    const OPEN: &[&str] =
-        &["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties"];
     let mut schema = schema;
     for (depth, name) in path.enumerate() {
         let fields = schema.as_object()?;
@@ -187,7 +223,7 @@ fn line_range(content: &str, line: usize) -> Range<usize> {
 mod tests {
     use serde_json::json;
 
-    use super::{FILTERS, check, unknown_filters};
+    use super::{FILTERS, Given, check, unknown_filters};
     use crate::template::environment;
 
     #[test]
@@ -208,12 +244,13 @@ mod tests {
             "plain { text } | pipe",
             "{{ input.text|upper|replace('|x', \"y|z\") }}",
             "{% for item in input.items %}{{ loop.index }}. {{ item.name|trim }}\n{% endfor %}",
-            "{{ input|tojson }}{{ input.open.anything }}",
+            "{{ input|tojson }}{{ input.open.anything }}{{ open.anything }}",
+            "{{text}} of {{ items|length }}",
             "{% if input.text is defined %}{{ input['text'] }}{% endif %}",
             "{# {{ x|y }} #}{% raw %}{{ x|y }}{% endraw %}{{ {'a': {'b': '|c'}} }}",
             "{% set n = namespace(x=1) %}{% for i in range(3) %}{{ n.x }}{% endfor %}",
         ] {
-            assert_eq!(check(good, &environment(), Some(&schema)), vec![], "{good}");
+            assert_eq!(check(good, &environment(), Given::Input(Some(&schema))), vec![], "{good}");
         }
     }
 
@@ -222,10 +259,10 @@ mod tests {
         let schema = json!({"additionalProperties": false, "properties": {"text": {}}});
         for (bad, word) in [
             ("input.txt {{ input.text }} {{ input.txt }}", "input.txt"),
-            ("text {{ text }}", "text"),
+            ("text {{ txt }}", "txt"),
             ("{{ input.text|uper }}", "uper"),
         ] {
-            let found = check(bad, &environment(), Some(&schema));
+            let found = check(bad, &environment(), Given::Input(Some(&schema)));
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(&bad[found[0].0.clone()], word);
             assert!(found[0].0.start > 0);

@@ -162,18 +162,8 @@ impl Reader<'_> {
             Some("run_once") => MissedRuns::RunOnce,
             _ => MissedRuns::Skip,
         };
-        let (place, finding) = match Schedule::parse(&cron, &time_zone) {
-            Ok(_) => return Some(TriggerOn::Cron { cron, time_zone, missed }),
-            Err(ScheduleError::TimeZone { name, nearest }) => {
-                let message = format!("there is no time zone {}", quoted(&name));
-                let finding = Finding::new(FaultCode::BadSchedule, message);
-                ("time_zone", finding.expected("a name of the IANA database, as `Europe/Berlin`").nearest(nearest))
-            }
-            Err(error) => {
-                let message = format!("{} is not a time: {error}", quoted(&cron));
-                let expected = "minute, hour, day of month, month, day of week, as `0 8 * * 1-5`";
-                ("cron", Finding::new(FaultCode::BadSchedule, message).expected(expected))
-            }
+        let Some((place, finding)) = cron_fault(&cron, &time_zone) else {
+            return Some(TriggerOn::Cron { cron, time_zone, missed });
         };
         self.fault_at_value(&format!("{at}/{place}"), finding);
         None
@@ -244,6 +234,24 @@ impl Reader<'_> {
             self.fault_at_value(&format!("{at}/value{}", violation.path), Finding::new(FaultCode::BadValue, message));
         }
         Some(TriggerInput::Value(value))
+    }
+}
+
+/// What is wrong with a cron expression in a time zone, and with which of the two.
+pub(crate) fn cron_fault(cron: &str, time_zone: &str) -> Option<(&'static str, Finding)> {
+    match Schedule::parse(cron, time_zone) {
+        Ok(_) => None,
+        Err(ScheduleError::TimeZone { name, nearest }) => {
+            let message = format!("there is no time zone {}", quoted(&name));
+            let finding = Finding::new(FaultCode::BadSchedule, message);
+            let expected = "a name of the IANA database, as `Europe/Berlin`";
+            Some(("time_zone", finding.expected(expected).nearest(nearest)))
+        }
+        Err(error) => {
+            let message = format!("{} is not a time: {error}", quoted(cron));
+            let expected = "minute, hour, day of month, month, day of week, as `0 8 * * 1-5`";
+            Some(("cron", Finding::new(FaultCode::BadSchedule, message).expected(expected)))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fmt::Write as _, sync::Arc};
 use nexus_definitions::{Fault, limits, load};
 use nexus_model::{App, FileTree};
 use proptest::prelude::*;
+use serde_json::Value;
 
 const FILES: [(&str, &str); 4] = [
     ("app.yaml", include_str!("valid/everything/app.yaml")),
@@ -34,6 +35,26 @@ fn with(name: &str, bytes: impl AsRef<[u8]>) -> FileTree {
     files
 }
 
+/// An application with workflows and all kinds of prompts.
+const WORKFLOW_FILES: [(&str, &str); 9] = [
+    ("workflows/desk.yaml", include_str!("valid/workflow/workflows/desk.yaml")),
+    ("workflows/note.json", include_str!("valid/workflow/workflows/note.json")),
+    ("prompts/classify.prompt.yml", include_str!("valid/workflow/prompts/classify.prompt.yml")),
+    ("prompts/short.prompty", include_str!("valid/prompty/prompts/classify.prompty")),
+    ("app.yaml", include_str!("valid/workflow/app.yaml")),
+    ("prompts/sort.prompt.yml", include_str!("valid/workflow/prompts/sort.prompt.yml")),
+    ("schemas/any.json", include_str!("valid/workflow/schemas/any.json")),
+    ("schemas/text.json", include_str!("valid/workflow/schemas/text.json")),
+    ("schemas/label.json", include_str!("valid/workflow/schemas/label.json")),
+];
+
+fn with_workflows(name: &str, bytes: impl AsRef<[u8]>) -> FileTree {
+    let mut files: FileTree =
+        WORKFLOW_FILES.iter().map(|(name, text)| ((*name).to_owned(), Arc::from(text.as_bytes()))).collect();
+    files.insert(name.to_owned(), Arc::from(bytes.as_ref()));
+    files
+}
+
 fn check_places(files: &FileTree, faults: &[Fault]) {
     assert!(!faults.is_empty() && faults.len() <= limits::FAULTS);
     assert!(faults.is_sorted());
@@ -53,6 +74,8 @@ fn check_places(files: &FileTree, faults: &[Fault]) {
 #[test]
 fn the_unchanged_files_load() {
     assert!(load(&good_files()).is_ok());
+    let (name, text) = WORKFLOW_FILES[0];
+    load(&with_workflows(name, text)).expect("no fault");
 }
 
 #[derive(Debug, Clone)]
@@ -137,12 +160,106 @@ proptest! {
     }
 
     #[test]
+    fn changed_workflows_never_panic(file in 0..5_usize, changes in prop::collection::vec(change(), 1..6)) {
+        let (name, text) = WORKFLOW_FILES[file];
+        let files = with_workflows(name, changed(text, changes));
+        if let Err(faults) = load(&files) {
+            check_places(&files, &faults);
+        }
+    }
+
+    #[test]
+    fn values_of_a_workflow_that_are_another_never_panic(at in any::<prop::sample::Index>(), other in other_value()) {
+        let mut document: Value = serde_json::from_str(DESK).expect("JSON");
+        let pointers = pointers(&document, "");
+        let pointer = at.get(&pointers);
+        *document.pointer_mut(pointer).expect("there") = other;
+        let mut files = with_workflows("workflows/desk.json", document.to_string());
+        let app = WORKFLOW_FILES[4].1.replace("desk.yaml", "desk.json");
+        files.insert("app.yaml".to_owned(), Arc::from(app.as_bytes()));
+        if let Err(faults) = load(&files) {
+            check_places(&files, &faults);
+        }
+    }
+
+    #[test]
     fn any_bytes_never_panic(file in 0..FILES.len(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let files = with(FILES[file].0, bytes);
         if let Err(faults) = load(&files) {
             check_places(&files, &faults);
         }
     }
+}
+
+/// The workflow of the desk, in short and as JSON.
+const DESK: &str = r#"{
+  "document": { "dsl": "1.0.3", "namespace": "shop", "name": "desk", "version": "1.0.0" },
+  "use": { "secrets": ["token"], "functions": { "find": { "call": "tool", "with": { "tool": "crm.find" } } } },
+  "schedule": { "on": { "any": [{ "with": { "type": "mail.*", "source": "/inbox" } }] } },
+  "do": [
+    { "sort": { "call": "prompt", "with": { "prompt": "prompts/sort.prompt.yml", "input": "${ . }", "model": "large",
+      "output": { "type": "object" } } } },
+    { "both": { "fork": { "branches": [{ "a": { "call": "find", "with": {} } }] } } },
+    { "try": { "try": [{ "b": { "call": "operation", "with": { "operation": "classify", "input": {} } } }],
+      "catch": { "do": [{ "c": { "run": { "workflow": { "namespace": "shop", "name": "note", "version": "latest" } } } }] } } },
+    { "agent": { "call": "agent", "metadata": { "interrupted": "fail" }, "with": { "prompt": "prompts/short.prompty",
+      "tools": ["crm.*", "classify"], "limits": { "steps": 5, "time": "1m", "cost_usd": 1 }, "memory": true,
+      "context_tokens": 8000, "output": "schemas/label.json" } } },
+    { "ask": { "call": "mcp", "with": { "method": "tools/call", "parameters": { "name": "find" },
+      "transport": { "http": { "endpoint": "https://mcp.crm.example/mcp" } } } } },
+    { "time": { "call": "mcp", "with": { "method": "tools/list",
+      "transport": { "stdio": { "command": "clock", "arguments": ["--utc"] } } } } }
+  ]
+}"#;
+
+#[test]
+fn the_workflow_in_short_loads() {
+    let mut files = with_workflows("workflows/desk.json", DESK);
+    let app = WORKFLOW_FILES[4].1.replace("desk.yaml", "desk.json");
+    files.insert("app.yaml".to_owned(), Arc::from(app.as_bytes()));
+    load(&files).expect("no fault");
+}
+
+/// Where all values are.
+fn pointers(value: &Value, at: &str) -> Vec<String> {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Array(items) => items.iter().enumerate().map(|(n, item)| (n.to_string(), item)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), field)).collect(),
+        _ => Vec::new(),
+    };
+    let inner = inner.into_iter().flat_map(|(name, value)| pointers(value, &format!("{at}/{name}")));
+    [at.to_owned()].into_iter().chain(inner).collect()
+}
+
+fn other_value() -> impl Strategy<Value = Value> {
+    let texts = [
+        "",
+        "${",
+        "${ . }",
+        "${ $secrets.token }",
+        "classify",
+        "desk",
+        "../x",
+        "*",
+        "a.*",
+        "latest",
+        "…",
+        "/",
+        "~",
+        "1h",
+    ];
+    prop_oneof![
+        prop::sample::select(texts.to_vec()).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        Just(Value::Null),
+        Just(serde_json::json!([])),
+        Just(serde_json::json!({})),
+        Just(serde_json::json!(["${ . }", "crm.find", 1])),
+        Just(serde_json::json!({ "call": "prompt", "with": { "prompt": "prompts/sort.prompt.yml" } })),
+    ]
 }
 
 /// `name0: value, name1: value, …`; the number goes into the quotes.

@@ -1,7 +1,7 @@
 //! Prompts as they are sent.
 
 use nexus_definitions::{PromptTemplate, RenderError, limits, render};
-use nexus_model::{MessageTemplate, ModelParameters, Prompt, Role};
+use nexus_model::{MessageTemplate, ModelParameters, Prompt, PromptExample, Role};
 use serde_json::json;
 
 fn prompt(templates: &[&str]) -> Prompt {
@@ -13,6 +13,8 @@ fn prompt(templates: &[&str]) -> Prompt {
         model: "small".to_owned(),
         parameters: ModelParameters::default(),
         messages: templates.iter().map(message).collect(),
+        examples: Vec::new(),
+        tests: std::sync::Arc::default(),
     }
 }
 
@@ -30,6 +32,43 @@ fn messages_keep_their_order_and_roles() {
         assert_eq!(messages.iter().map(|m| m.role).collect::<Vec<_>>(), [Role::System, Role::User]);
         assert_eq!(messages[1].content, text);
     }
+}
+
+#[test]
+fn fields_of_the_input_are_there_by_their_names() {
+    let input = json!({ "text": "a", "range": "mine", "input": "inner", "n": { "m": 1 } });
+    assert_eq!(rendered("{{text}} {{ n.m }} {{ input.text }}", &input).unwrap(), "a 1 a");
+    assert_eq!(rendered("{{ input.input }}", &input).unwrap(), "inner", "`input` is the whole");
+    assert_eq!(rendered("{% for i in range(2) %}{{ i }}{% endfor %}", &input).unwrap(), "01", "no field is a function");
+    assert_eq!(rendered("{{input}}", &json!("whole")).unwrap(), "whole");
+    let template = "{% set text = 'own' %}{{ text }}{% for n in [7] %}{{ n }}{% endfor %}";
+    assert_eq!(rendered(template, &input).unwrap(), "own7", "what a template names itself is its own");
+}
+
+#[test]
+fn examples_come_before_the_last_message_of_the_user() {
+    let mut prompt = prompt(&["Sort.", "Of {{ topic|default('all') }}:", "{{ text }}"]);
+    prompt.messages[0].role = Role::System;
+    let example = |text: &str, output| PromptExample { input: json!({ "text": text }), output };
+    prompt.examples = vec![example("a", json!({ "label": "good" })), example("b", json!("bad"))];
+    let messages = render(&prompt, &json!({ "text": "c", "topic": "mails" })).unwrap();
+    let said: Vec<_> = messages.iter().map(|message| (message.role, message.content.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            (Role::System, "Sort."),
+            (Role::User, "Of mails:"),
+            (Role::User, "a"),
+            (Role::Assistant, r#"{"label":"good"}"#),
+            (Role::User, "b"),
+            (Role::Assistant, r#""bad""#),
+            (Role::User, "c"),
+        ]
+    );
+    prompt.examples.push(example(&"x".repeat(limits::RENDERED_BYTES), json!(1)));
+    assert_eq!(render(&prompt, &json!({ "text": "c" })), Err(RenderError::TooLong));
+    prompt.examples = vec![PromptExample { input: json!({}), output: json!(1) }];
+    assert!(matches!(render(&prompt, &json!({ "text": "c" })), Err(RenderError::Input { message: 2, .. })));
 }
 
 #[test]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, SandboxPool, StepOf, ToolUse, Trigger, VersionHash,
-    WorkflowDefinition, canonical_json, sha256_hex,
+    AppName, McpServer, NanoUsd, OperationName, Plugin, PluginName, PromptTests, SandboxPool, StepOf, ToolUse, Trigger,
+    VersionHash, WorkflowDefinition, canonical_json, sha256_hex,
 };
 
 /// An application, checked and complete.
@@ -114,11 +114,7 @@ impl Operation {
     /// The version of this operation when `model` is the model behind its prompt's alias (empty for a component).
     pub fn version(&self, model: &str) -> VersionHash {
         let implementation = match &self.implementation {
-            Implementation::Prompt(prompt) => serde_json::json!({
-                "model": model,
-                "parameters": prompt.parameters,
-                "messages": prompt.messages,
-            }),
+            Implementation::Prompt(prompt) => prompt.version_parts(model),
             Implementation::Component { digest, .. } => serde_json::json!({ "component": digest }),
             Implementation::Worker(told) => serde_json::json!({ "worker": **told }),
             Implementation::Workflow(workflow) => serde_json::json!({ "workflow": workflow.version }),
@@ -161,8 +157,39 @@ pub struct Prompt {
     pub model: String,
     /// How the model is asked.
     pub parameters: ModelParameters,
-    /// What is sent, each content a minijinja template over `input`.
+    /// What is sent, each content a minijinja template over `input` and, by their names, the fields of an input that has
+    /// some.
     pub messages: Vec<MessageTemplate>,
+    /// Examples, sent before the last message of the user: each input put in there, and its answer.
+    pub examples: Vec<PromptExample>,
+    /// What it is tested with.
+    pub tests: Arc<PromptTests>,
+}
+
+impl Prompt {
+    /// All that makes it another prompt where it changes, `model` being what stands behind its alias.
+    pub fn version_parts(&self, model: &str) -> Value {
+        let mut parts = serde_json::json!({
+            "model": model,
+            "parameters": self.parameters,
+            "messages": self.messages,
+        });
+        // Prompts without examples keep the version that they had before there were any.
+        if !self.examples.is_empty() {
+            parts["examples"] = serde_json::json!(self.examples);
+        }
+        parts
+    }
+}
+
+/// An input and the answer that it should have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptExample {
+    /// The input.
+    pub input: Value,
+    /// The answer.
+    pub output: Value,
 }
 
 /// Sampling settings of a prompt.

@@ -18,6 +18,7 @@ mod jit;
 mod mcp_server;
 mod money;
 mod plugin;
+mod prompt_tests;
 mod remote;
 mod runtime;
 mod secrets;
@@ -29,7 +30,7 @@ mod workflow;
 
 pub use app::{
     App, Budget, Implementation, Limits, Message, MessageTemplate, ModelParameters, Operation, Optimize, OptimizeMode,
-    Prompt, Role, Security,
+    Prompt, PromptExample, Role, Security,
 };
 pub use canonical::{canonical_json, sha256_hex};
 pub use catalogue::{
@@ -62,6 +63,7 @@ pub use plugin::{
     Access, Credential, GrantNeed, Grants, HttpGrant, LeftOut, LinkedPlugin, Offers, Plugin, PluginFacts, PluginHost,
     ToolFault, ToolOutcome, ToolSignature,
 };
+pub use prompt_tests::{AnswerCheck, Evaluator, JsonCheck, JudgeCheck, PromptTests, TestCase, TextCheck};
 pub use remote::{DefinitionRemote, Moved, RemoteError};
 pub use runtime::{Batch, Durability, Entry, Key, Quota, QuotaKind, RuntimeStore, StoreError, Write};
 pub use secrets::{SecretOwner, SecretSource};

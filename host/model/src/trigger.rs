@@ -101,6 +101,8 @@ pub enum TriggerInput {
     Data,
     /// The whole event in the JSON format of `CloudEvents`.
     Event,
+    /// A list with the whole event in it, as the workflow language has it.
+    Events,
     /// The same value each time.
     Value(Value),
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, out, plugins, sandboxed, test,
+    build, out, plugins, test,
     workspace::{Workspace, run as run_command},
 };
 
@@ -18,11 +18,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     times.step("format", || run_command(&mut workspace.cargo(["fmt", "--all", "--check"])))?;
     times.step("set-up and components", || build::components(workspace))?;
     times.step("lint the host", || lint(workspace.cargo(["clippy", "--release", "--all-targets"])))?;
-    times.step("lint what runs in sandboxes", || {
-        let mut clippy = sandboxed::cargo(workspace, "clippy");
-        clippy.arg("--all-targets");
-        lint(clippy)
-    })?;
     times.step("lint the guests", || lint(guests(workspace)?))?;
     let tally = times.measure("build and test", || test::execute(workspace, &test::Arguments::default()));
     times.report();

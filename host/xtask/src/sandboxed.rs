@@ -1,6 +1,6 @@
 //! Programs that run in sandboxes: static, so that an image needs nothing else.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use anyhow::{Context, Result};
 
@@ -40,19 +40,6 @@ pub(crate) fn for_hosts(workspace: &Workspace) -> Result<()> {
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     out::step("build", "a static program for the tests of sandboxes");
     build(workspace, &ECHO)
-}
-
-/// The crates that only programs in sandboxes have.
-const APART: [&str; 1] = ["nexus-workflow"];
-
-/// Cargo with one of its commands, for the crates that only programs in sandboxes have, in the folder of these programs.
-pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
-    let mut cargo = workspace.cargo([command, "--release"]);
-    for package in APART {
-        cargo.args(["--package", package]);
-    }
-    cargo.arg("--target-dir").arg(workspace.target.join("static"));
-    cargo
 }
 
 /// In a target folder of its own: a static program asks for other flags, and is of one small crate, so that the host is not built

@@ -44,10 +44,6 @@ pub(crate) fn execute(workspace: &Workspace, arguments: &Arguments) -> Result<Ta
     if arguments.package.is_none() {
         out::step("test", "what components are made of, on this machine");
         tally += stream(&mut guests(workspace, arguments))?;
-        out::step("test", "what only programs in sandboxes are made of");
-        let mut apart = sandboxed::cargo(workspace, "test");
-        apart.arg("--no-fail-fast");
-        tally += stream(&mut filter(apart, arguments))?;
     }
     // One engine for all tests of sandboxes and of self-hosting; what it keeps is there for the next run.
     let engine = match DockerEngine::find_or_start(&workspace.target.join("engine")) {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use nexus_definitions::PromptTemplate;
+use nexus_definitions::{PromptTemplate, agent_limits};
 use nexus_model::{ChatMessage, ConverseRequest, ModelParameters, ModelTool, Role};
 use nexus_workflow::{AgentLimits, AgentStart, AgentTurn, WorkflowError};
 use serde_json::Value;
@@ -24,8 +24,6 @@ use crate::{
 
 /// Tokens of a conversation, where neither the task nor the model's settings say.
 const CONTEXT_TOKENS: u64 = 100_000;
-/// The most turns that a task can ask for.
-const MAX_STEPS: u64 = 200;
 /// Bytes of an application's memory that a conversation begins with.
 const MAX_MEMORY: usize = 16 << 10;
 /// The longest name that providers take for a tool.
@@ -62,6 +60,12 @@ impl Calling<'_> {
                 messages.push(ChatMessage::User { content });
             }
         }
+        let limits = match with.get("limits") {
+            Some(said) => {
+                agent_limits(said).map_err(|fault| configuration(format!("`limits{}`: {fault}", fault.path)))?
+            }
+            None => AgentLimits::default(),
+        };
         let output = task.and_then(|task| task.output.as_deref().cloned());
         let start = AgentStart {
             model,
@@ -69,7 +73,7 @@ impl Calling<'_> {
             tools: self.tools_of(with),
             parameters: prompt.map_or_else(ModelParameters::default, |prompt| prompt.parameters),
             output: output.or_else(|| with.get("output").filter(|output| output.is_object()).cloned()),
-            limits: limits(with.get("limits")),
+            limits,
             context_tokens: with.get("context_tokens").and_then(Value::as_u64).unwrap_or(CONTEXT_TOKENS),
         };
         serde_json::to_value(start).map_err(|error| runtime(error.to_string()))
@@ -149,33 +153,8 @@ fn told_name(name: &str, taken: &mut BTreeSet<String>) -> String {
     told
 }
 
-/// When an agent has to stop; what is not said, or is nonsense, is as the defaults have it.
-fn limits(said: Option<&Value>) -> AgentLimits {
-    let of = |field: &str| said.and_then(|limits| limits.get(field));
-    let number = |field: &str| of(field).and_then(Value::as_u64);
-    let defaults = AgentLimits::default();
-    let small = |number: Option<u64>, most: u64, otherwise: u32| {
-        number.map_or(otherwise, |number| u32::try_from(number.clamp(1, most)).unwrap_or(otherwise))
-    };
-    AgentLimits {
-        steps: small(number("steps"), MAX_STEPS, defaults.steps),
-        tokens: number("tokens"),
-        cost: of("cost_usd").and_then(Value::as_f64).map(nexus_definitions::nano_usd),
-        time_ms: of("time").and_then(Value::as_str).and_then(milliseconds),
-        parallel: small(number("parallel"), 64, defaults.parallel),
-    }
-}
-
-fn milliseconds(text: &str) -> Option<u64> {
-    let time = nexus_definitions::duration_of(text)?;
-    u64::try_from(time.as_millis()).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use nexus_model::NanoUsd;
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -186,14 +165,5 @@ mod tests {
         let long = told_name(&"x".repeat(100), &mut taken);
         let other = told_name(&"x".repeat(100), &mut taken);
         assert!(long.len() == MAX_NAME && other.len() == MAX_NAME && long != other);
-    }
-
-    #[test]
-    fn limits_have_bounds() {
-        let said = json!({ "steps": 10_000, "tokens": 5, "cost_usd": 0.25, "time": "2s", "parallel": 0 });
-        let limits = limits(Some(&said));
-        assert_eq!((limits.steps, limits.parallel, limits.tokens), (200, 1, Some(5)));
-        assert_eq!((limits.cost, limits.time_ms), (Some(NanoUsd(250_000_000)), Some(2_000)));
-        assert_eq!(super::limits(None), AgentLimits::default());
     }
 }

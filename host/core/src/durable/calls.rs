@@ -11,7 +11,7 @@ use nexus_workflow::{Call, Effect, ErrorType, Failure, NexusFunction, WorkflowEr
 use serde_json::{Value, json};
 
 use super::{
-    BeginError, New, by_reference, child_id,
+    BeginError, New, child_id,
     drive::runtime,
     news::StepSink,
     perform::{BegunExecution, Had},
@@ -139,12 +139,14 @@ impl Calling<'_> {
         let application = &self.run.application;
         let (entry, input, awaited) = match effect {
             Effect::Workflow(other) => {
-                let found = by_reference(application, &other.namespace, &other.name, &other.version);
+                let app = &application.app;
+                let found = nexus_definitions::workflow_operation(app, &other.namespace, &other.name, &other.version);
+                let found = found.and_then(|name| application.operations.get(name));
                 let none = || {
                     let why = format!("there is no workflow {}/{} {}", other.namespace, other.name, other.version);
                     refuse(configuration(why))
                 };
-                let entry = found.map(|(_, entry)| Arc::clone(entry)).ok_or_else(none)?;
+                let entry = found.cloned().ok_or_else(none)?;
                 (entry, other.input, other.awaited)
             }
             Effect::Call(Call::Function { function: NexusFunction::Operation, with }) => {

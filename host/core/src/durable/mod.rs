@@ -24,7 +24,7 @@ use std::{
 };
 
 use nexus_model::{
-    AppName, Cause, Durability, ExecutionId, Implementation, OperationName, Parent, RuntimeStore, StoreError, Usage,
+    AppName, Cause, Durability, ExecutionId, Implementation, Parent, RuntimeStore, StoreError, Usage,
     WorkflowDefinition, Write,
 };
 use nexus_workflow::{Moment, WorkflowError};
@@ -314,11 +314,6 @@ impl Durable {
         Some(Watching { news: live.news, status: live.status.subscribe() })
     }
 
-    /// The application that an execution of this host belongs to.
-    pub(crate) fn owner(&self, id: ExecutionId) -> Option<AppName> {
-        self.live().get(&id).map(|live| live.app.clone())
-    }
-
     /// Those that something is done for at this host.
     pub(crate) fn active(&self) -> Vec<(AppName, ExecutionId)> {
         let live = self.live();
@@ -402,24 +397,4 @@ fn child_id(parent: ExecutionId, begun: Moment, step: &str) -> ExecutionId {
     random.copy_from_slice(&digest[..10]);
     let millis = u64::try_from(begun.0).unwrap_or(0);
     ExecutionId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
-}
-
-/// The operation of an application that has the workflow of this name.
-fn by_reference<'a>(
-    application: &'a Application,
-    namespace: &str,
-    name: &str,
-    version: &str,
-) -> Option<(&'a OperationName, &'a Arc<OperationEntry>)> {
-    let fits = |workflow: &WorkflowDefinition| {
-        let (of, called, numbered) = &workflow.reference;
-        of == namespace && called == name && (version == "latest" || numbered == version)
-    };
-    application
-        .operations
-        .iter()
-        .filter_map(|(operation, entry)| Some((operation, entry, workflow_of(entry)?)))
-        .filter(|(_, _, workflow)| fits(workflow))
-        .max_by(|one, other| one.2.reference.2.cmp(&other.2.reference.2))
-        .map(|(operation, entry, _)| (operation, entry))
 }

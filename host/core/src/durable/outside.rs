@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use nexus_model::{McpServer, McpServerAt, ServerImage};
 use nexus_workflow::{
     Credentials, ErrorType, HttpAnswer, HttpCall, McpTransport, Resource, Sealed, SecretReference, WorkflowError,
 };
@@ -77,13 +76,12 @@ impl Calling<'_> {
         parameters: Value,
         transport: &McpTransport,
     ) -> Result<Value, WorkflowError> {
-        let servers = &self.run.application.app.servers;
-        let server = servers.values().find(|server| is_meant(server, transport)).ok_or_else(|| {
+        let server = nexus_definitions::server_of_transport(&self.run.application.app, transport).ok_or_else(|| {
             configuration("the application has no server of this transport in `spec.mcp`").with_status(404)
         })?;
         match method {
             "tools/list" => {
-                let prefix = format!("{}.", server.name);
+                let prefix = format!("{server}.");
                 let tools = crate::tools::allowed(self.core, &self.run.application);
                 let tools = tools.into_iter().filter_map(|tool| {
                     let name = tool.name.strip_prefix(&prefix)?.to_owned();
@@ -94,7 +92,7 @@ impl Calling<'_> {
             "tools/call" => {
                 let name = parameters["name"].as_str().ok_or_else(|| configuration("`name` is no text"))?;
                 let arguments = parameters.get("arguments").cloned().unwrap_or_else(|| json!({}));
-                self.use_tool(&format!("{}.{name}", server.name), arguments).await
+                self.use_tool(&format!("{server}.{name}"), arguments).await
             }
             other => Err(configuration(format!("`{other}` is not forwarded: use `tools/list` or `tools/call`"))),
         }
@@ -189,17 +187,4 @@ fn told(method: String, url: String, answer: Inbound) -> Result<Value, WorkflowE
     let Inbound { status, headers, body } = answer;
     let answer = HttpAnswer { method, url, status, headers, body: BASE64_STANDARD.encode(&body) };
     serde_json::to_value(answer).map_err(|error| configuration(error.to_string()))
-}
-
-/// Whether a server of the application is what a document names.
-fn is_meant(server: &McpServer, transport: &McpTransport) -> bool {
-    match (&server.at, transport) {
-        (McpServerAt::Url { url, .. }, McpTransport::Http { endpoint, .. }) => {
-            url.to_string().trim_end_matches('/') == endpoint.url.trim_end_matches('/')
-        }
-        (McpServerAt::Image(ServerImage { command, .. }), McpTransport::Stdio { command: wanted, arguments, .. }) => {
-            command.iter().eq(std::iter::once(wanted).chain(arguments))
-        }
-        _ => false,
-    }
 }

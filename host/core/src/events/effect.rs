@@ -193,6 +193,7 @@ fn input(mapping: &TriggerInput, event: &CloudEvent) -> Option<Value> {
     match mapping {
         TriggerInput::Data => event.data_as_json(),
         TriggerInput::Event => Some(event.to_json()),
+        TriggerInput::Events => Some(Value::Array(vec![event.to_json()])),
         TriggerInput::Value(value) => Some(value.clone()),
     }
 }

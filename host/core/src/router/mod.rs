@@ -121,7 +121,7 @@ impl RequestRouter {
 
     /// The executions that a model or a sandbox works for at this host.
     pub fn in_flight(&self) -> Vec<(AppName, ExecutionId)> {
-        self.in_flight.all()
+        self.in_flight.all().into_iter().chain(self.durable.active()).collect()
     }
 
     /// The application that an execution in flight at this host belongs to, if it can be cancelled.

@@ -77,7 +77,7 @@ places! {
     MCP_STDIO = "call mcp transport stdio" ["command", "arguments", "environment"] requires ["command"];
     MCP_CLIENT = "call mcp client" ["name", "version", "description"] requires ["name", "version"];
     CALL_PROMPT = "call prompt" ["prompt", "input", "model", "output"] requires ["prompt"];
-    CALL_AGENT = "call agent" ["model", "instructions", "prompt", "input", "tools", "output", "limits", "memory"];
+    CALL_AGENT = "call agent" ["model", "instructions", "prompt", "input", "tools", "output", "limits", "memory", "context_tokens"];
     CALL_TOOL = "call tool" ["tool", "arguments"] requires ["tool"];
     CALL_OPERATION = "call operation" ["operation", "input", "app"] requires ["operation"];
     DO = "do" ["do"];
