@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use reqwest::{Method, Response, header};
+use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     output::Output,
     sse::{Event, Events},
 };
+use crate::BegunView;
 
 pub(super) async fn run(call: &Call, output: Output) -> Result<(), Failure> {
     let input = input(&call.input)?;
@@ -22,7 +23,15 @@ pub(super) async fn run(call: &Call, output: Output) -> Result<(), Failure> {
         request = request.header(header::ACCEPT, "text/event-stream");
     }
     let begun = std::time::Instant::now();
+    if call.begin {
+        request = request.header("prefer", "respond-async");
+    }
     let response = client.send(request).await?;
+    if response.status() == StatusCode::ACCEPTED {
+        let begun: BegunView = client.read(response).await?;
+        if output.json { output.value(&begun) } else { output.line(&begun.execution) }
+        return Ok(());
+    }
     if call.stream {
         return stream(&client, response, output).await;
     }
