@@ -23,7 +23,7 @@ pub use http::{
     AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuditFaultView, AuditList,
     AuditRecordView, AuthorView, BudgetView, CauseView, ChangeView, CommunitySecret, CommunityServerList,
     CommunityServerView, CreatedKey, DeactivateBody, DeadLetterList, DeadLetterView, DiffView, DocumentView,
-    EncodedBytes, EvidenceView, ExecutionList, ExecutionView, FaultView, FileContent, FileDiffView, FromTemplate,
+    EncodedBytes, EvidenceView, ExecutionList, ExecutionView, BegunView, ComparisonView, ParentView, StepDifferenceView, StepView, FaultView, FileContent, FileDiffView, FromTemplate,
     GrantNeedView, HistoryView, HitList, HitView, InspectedView, KeyList, KeyView, LeftOutView, LogList, LogRecordView,
     McpAddition, McpApproval, McpChangeView, McpLoginRequest, McpLoginResult, McpLoginView, McpOfferView,
     McpServerList, McpServerView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView,

@@ -45,7 +45,7 @@ pub use effects::{
     HttpAnswer, HttpCall, McpTransport, Outcome, Progress, ProgressPhase, Resource, Sealed, WorkflowReference,
 };
 pub use error::{ErrorType, WorkflowError};
-pub use expression::{DirectEvaluator, Evaluate, Evaluation, Expression, ExpressionProblem, Template};
+pub use expression::{DirectEvaluator, Evaluate, Evaluation, Expression, ExpressionProblem, Library, Template};
 pub use fault::{Fault, FaultKind};
 pub use limits::Limits;
 pub use moment::Moment;

@@ -23,6 +23,13 @@ const RELAY: Program = Program {
     name: "nexus-relay",
 };
 
+/// The program that walks workflows.
+const ORCHESTRATOR: Program = Program {
+    target: &["--package", "nexus-orchestrator", "--bin", "orchestrator"],
+    made: "orchestrator",
+    name: "nexus-orchestrator",
+};
+
 /// A program, where cargo puts it, and what it is called beside the host's programs.
 struct Program {
     target: &'static [&'static str],
@@ -33,7 +40,9 @@ struct Program {
 /// Builds what the host runs in containers besides what it is given.
 pub(crate) fn for_hosts(workspace: &Workspace) -> Result<()> {
     out::step("build", "the static program that carries connections of MCP servers in containers");
-    build(workspace, &RELAY)
+    build(workspace, &RELAY)?;
+    out::step("build", "the static program that walks workflows in sandboxes");
+    build(workspace, &ORCHESTRATOR)
 }
 
 /// Builds what only the tests run in sandboxes.
@@ -42,8 +51,8 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
     build(workspace, &ECHO)
 }
 
-/// In a target folder of its own: a static program asks for other flags, and is of one small crate, so that the host is not built
-/// once more.
+/// In a target folder of its own: a static program asks for other flags, and is of small crates, so that the host is not built once
+/// more.
 fn build(workspace: &Workspace, program: &Program) -> Result<()> {
     let folder = workspace.target.join("static");
     let mut cargo = workspace.cargo(["rustc", "--release"]);

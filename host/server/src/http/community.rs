@@ -9,11 +9,8 @@ use std::{
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
-    response::{
-        IntoResponse as _, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
+    http::{HeaderMap, header},
+    response::{IntoResponse as _, Response, sse::Event},
 };
 use futures::{future::BoxFuture, stream};
 use nexus_core::{Addition, Written};
@@ -32,11 +29,11 @@ use super::{
     error,
     params::{Asked, Named},
     problem::Problem,
+    stream::sent,
 };
 
 /// Lines that wait for a slow reader; more are left out.
 const LINES: usize = 256;
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Words to look for.
 #[derive(Debug, Deserialize, IntoParams)]
