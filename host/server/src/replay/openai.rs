@@ -44,7 +44,7 @@ enum Said {
         #[serde(default)]
         content: Option<Content>,
         #[serde(default)]
-        tool_calls: Vec<Called>,
+        tool_calls: Option<Vec<Called>>,
     },
     Tool {
         tool_call_id: String,
@@ -72,6 +72,7 @@ impl Said {
             Self::Assistant { content, tool_calls } => ChatMessage::Assistant {
                 content: content.map(Content::text).unwrap_or_default(),
                 tool_calls: tool_calls
+                    .unwrap_or_default()
                     .into_iter()
                     .map(|call| past(call.id, call.function.name, call.function.arguments.into()))
                     .collect(),

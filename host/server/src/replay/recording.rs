@@ -184,7 +184,7 @@ pub(super) enum FileKind {
 /// `<operation>.coder.jsonl` or `<operation>.agent.jsonl`. Other files are none of ours.
 pub(super) fn file_kind(path: &Path) -> Option<(&str, FileKind)> {
     let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
-    match name.split_once('.') {
+    match name.rsplit_once('.') {
         None => Some((name, FileKind::Inputs)),
         Some((operation, "coder")) => Some((operation, FileKind::Coder)),
         Some((operation, "agent")) => Some((operation, FileKind::Agent)),
