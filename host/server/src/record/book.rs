@@ -136,6 +136,7 @@ mod tests {
             key: InputKey { operation: operation("desk", "read"), input: json!({ "n": n }) },
             prompt_sha256: None,
             answer: json!(n),
+            tool_calls: Vec::new(),
             tokens: Tokens { input: 9, output: 4 },
             latency_ms: 7,
             origin: Origin::Recorded,

@@ -241,6 +241,7 @@ impl<'a> Session<'a> {
             key: InputKey { operation: self.task.reference.clone(), input: input.clone() },
             prompt_sha256: None,
             answer: generation.value,
+            tool_calls: Vec::new(),
             tokens: Tokens { input: input_tokens, output: output_tokens },
             latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
             origin: Origin::Recorded,

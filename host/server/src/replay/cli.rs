@@ -39,8 +39,8 @@ Examples:
 
 /// A stand-in for a language model that replays recorded answers.
 ///
-/// It speaks `OpenAI`'s chat completions, Anthropic's messages and Ollama's chat, but it is no model: it finds the recorded answer by the rendered messages, and
-/// whatever was not recorded is an error (HTTP 404, `no_recording`). A changed prompt has no recordings.
+/// It speaks `OpenAI`'s chat completions, Anthropic's messages and Ollama's chat, but it is no model: it finds the recorded answer by the rendered messages, an agent's turn by the question and the
+/// number of results of tools since, and whatever was not recorded is an error (HTTP 404, `no_recording`). A changed prompt has no recordings.
 #[derive(Debug, Parser)]
 #[command(name = "nexus-replay", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -140,8 +140,13 @@ fn told(summary: &Summary) -> String {
     let mut lines = vec![format!("nexus-replay: {WHAT}")];
     for (operation, counts) in &summary.operations {
         lines.push(format!(
-            "  {operation}: {} recorded, {} written; code: {} recorded, {} written",
-            counts.recorded, counts.written, counts.coder_recorded, counts.coder_written
+            "  {operation}: {} recorded, {} written; code: {} recorded, {} written; turns of agents: {} recorded, {} written",
+            counts.recorded,
+            counts.written,
+            counts.coder_recorded,
+            counts.coder_written,
+            counts.agent_recorded,
+            counts.agent_written
         ));
     }
     lines.join("\n")

@@ -13,9 +13,9 @@ pub enum FaultKind {
     Truncate,
     /// The answer stops in the middle and the connection stays open.
     Stall,
-    /// The answer is prose.
+    /// The answer is prose, and so are the arguments of tools.
     NotJson,
-    /// The answer is JSON that fails most schemas.
+    /// The answer, or the arguments of each tool, is JSON that fails most schemas.
     BadSchema,
 }
 

@@ -49,7 +49,7 @@ async fn ask(wire: Wire, shared: &Shared, headers: &HeaderMap, body: &[u8]) -> R
     authorise(wire, shared, headers)?;
     let request = wire.read(body)?;
     shared.stats().requests += 1;
-    let recorded = match shared.replay.find(&request.model, &request.messages) {
+    let recorded = match shared.replay.find(&request.model, &request.messages, request.tools) {
         Found::Recorded(recorded) => recorded,
         Found::OtherPrompt(recorded) => other_prompt(wire, shared, recorded)?,
         Found::Nothing(operation) => return Err(nothing(wire, shared, &request, operation.as_ref()).await),
@@ -102,23 +102,24 @@ async fn answer(wire: Wire, shared: &Shared, request: &Asked, recorded: &Recorde
         *shared.stats().faults.entry(fault.as_str()).or_default() += 1;
     }
     let latency = shared.options.latency.of(recorded.latency, drawn(Purpose::Latency));
-    let (text, ending) = match fault {
+    let (instead, ending) = match fault {
         Some(FaultKind::RateLimit) => return Err(on_purpose(wire, StatusCode::TOO_MANY_REQUESTS, "rate_limit_error")),
         Some(FaultKind::ServerError) => {
             return Err(on_purpose(wire, StatusCode::INTERNAL_SERVER_ERROR, "server_error"));
         }
-        Some(FaultKind::Truncate) => (recorded.text.as_str(), Ending::Truncated),
-        Some(FaultKind::Stall) => (recorded.text.as_str(), Ending::Stalled),
-        Some(FaultKind::NotJson) => ("I would rather answer in prose, on purpose.", Ending::Whole),
-        Some(FaultKind::BadSchema) => (r#"{"this fails the schema":"on purpose"}"#, Ending::Whole),
-        None => (recorded.text.as_str(), Ending::Whole),
+        Some(FaultKind::Truncate) => (None, Ending::Truncated),
+        Some(FaultKind::Stall) => (None, Ending::Stalled),
+        Some(FaultKind::NotJson) => (Some("I would rather answer in prose, on purpose."), Ending::Whole),
+        Some(FaultKind::BadSchema) => (Some(r#"{"this fails the schema":"on purpose"}"#), Ending::Whole),
+        None => (None, Ending::Whole),
     };
     let envelope = Envelope {
         id: format!("replay-{}-{turn}", recorded.id.get(..16).unwrap_or_default()),
         model: request.model.clone(),
         created: OffsetDateTime::now_utc(),
     };
-    let (parts, content_type) = wire.answer(&envelope, request, text, recorded.tokens);
+    let answer = recorded.answer(&envelope, instead);
+    let (parts, content_type) = wire.answer(&envelope, request, &answer, recorded.tokens);
     let before = if request.stream { latency / 2 } else { latency };
     if !stream::wait(Instant::now() + before, &shared.stop).await {
         return Err(Refusal::new(wire, StatusCode::SERVICE_UNAVAILABLE, "server_error", "stopping"));

@@ -9,17 +9,19 @@ use std::{
 };
 
 use nexus_definitions::Fault;
-use nexus_model::{AppName, Message, OperationRef, canonical_json, sha256_hex};
+use nexus_model::{AppName, ChatMessage, OperationRef, canonical_json, sha256_hex};
 use nexus_state::folder::{FolderError, read_apps};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     coder,
+    conversation::questions,
     loading::Loading,
     prompt_sha256,
-    recording::{Origin, RecordingFault, Tokens, file_kind},
+    recording::{FileKind, Origin, RecordedCall, RecordingFault, Tokens, file_kind},
     request_sha256,
+    wire::{Answer, Call, Envelope},
 };
 
 /// How many faults an error tells.
@@ -76,15 +78,21 @@ pub struct OperationSummary {
     pub coder_recorded: usize,
     /// A coder's answers that somebody wrote.
     pub coder_written: usize,
+    /// An agent's turns that a language model made.
+    pub agent_recorded: usize,
+    /// An agent's turns that somebody wrote.
+    pub agent_written: usize,
 }
 
 impl OperationSummary {
-    pub(super) fn count(&mut self, coder: bool, origin: Origin) {
-        let counter = match (coder, origin) {
-            (false, Origin::Recorded) => &mut self.recorded,
-            (false, Origin::Written) => &mut self.written,
-            (true, Origin::Recorded) => &mut self.coder_recorded,
-            (true, Origin::Written) => &mut self.coder_written,
+    pub(super) fn count(&mut self, kind: FileKind, origin: Origin) {
+        let counter = match (kind, origin) {
+            (FileKind::Inputs, Origin::Recorded) => &mut self.recorded,
+            (FileKind::Inputs, Origin::Written) => &mut self.written,
+            (FileKind::Coder, Origin::Recorded) => &mut self.coder_recorded,
+            (FileKind::Coder, Origin::Written) => &mut self.coder_written,
+            (FileKind::Agent, Origin::Recorded) => &mut self.agent_recorded,
+            (FileKind::Agent, Origin::Written) => &mut self.agent_written,
         };
         *counter += 1;
     }
@@ -102,11 +110,34 @@ pub struct Summary {
 pub(super) struct Recorded {
     /// What counts and draws go by.
     pub(super) id: String,
-    /// `app/operation`, with ` (coder)` behind it for code.
+    /// `app/operation`, with ` (coder)` behind it for code and ` (agent)` for an agent's turn.
     pub(super) label: String,
     pub(super) text: String,
+    pub(super) calls: Vec<RecordedCall>,
     pub(super) tokens: Tokens,
     pub(super) latency: Duration,
+}
+
+impl Recorded {
+    /// What is sent. Something else `instead` stands for the arguments of the tools that are wanted, or for the text where
+    /// none are.
+    pub(super) fn answer(&self, envelope: &Envelope, instead: Option<&str>) -> Answer {
+        let call = |(n, call): (usize, &RecordedCall)| Call {
+            id: format!("call_{}_{n}", envelope.id),
+            name: call.name.clone(),
+            arguments: instead.map_or_else(|| written(&call.arguments), str::to_owned),
+        };
+        let text = instead.filter(|_| self.calls.is_empty()).unwrap_or(&self.text);
+        Answer { text: text.to_owned(), calls: self.calls.iter().enumerate().map(call).collect() }
+    }
+}
+
+/// A value as a model writes it; a text stands for itself.
+pub(super) fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
 }
 
 /// A coder's answer to replay.
@@ -132,6 +163,7 @@ pub(super) enum Found<'a> {
 pub struct Replay {
     pub(super) inputs: HashMap<String, Recorded>,
     pub(super) coders: HashMap<String, Coded>,
+    pub(super) agents: HashMap<String, Recorded>,
     /// The operation whose prompts begin with a message, by the message's hash.
     pub(super) openings: HashMap<String, OperationRef>,
     pub(super) models: BTreeSet<String>,
@@ -139,8 +171,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Reads the recordings of a folder (`<app>/<operation>.jsonl`, `<app>/<operation>.coder.jsonl`) and renders each input
-    /// with the prompt that the operation has now. Blocks.
+    /// Reads the recordings of a folder (`<app>/<operation>.jsonl`, `<app>/<operation>.coder.jsonl`,
+    /// `<app>/<operation>.agent.jsonl`) and renders each input with the prompt that the operation has now. Blocks.
     ///
     /// # Errors
     /// All faults at once: lines that are no recordings, inputs and answers that fail the operation's schemas, operations
@@ -180,8 +212,8 @@ impl Replay {
         self.models.iter().map(String::as_str)
     }
 
-    /// The answer to messages.
-    pub(super) fn find(&self, model: &str, messages: &[Message]) -> Found<'_> {
+    /// The answer to messages. One that wants tools is none where there are no `tools`.
+    pub(super) fn find(&self, model: &str, messages: &[ChatMessage], tools: bool) -> Found<'_> {
         if let Some(recorded) = self.inputs.get(&request_sha256(model, messages)) {
             return Found::Recorded(recorded);
         }
@@ -194,6 +226,11 @@ impl Replay {
                 Some(Coded { recorded, .. }) => Found::Recorded(recorded),
             };
         }
+        let turns = questions(messages).into_iter();
+        let mut turns = turns.filter_map(|(said, results)| self.agents.get(&agent_id(model, said, results)));
+        if let Some(recorded) = turns.find(|recorded| tools || recorded.calls.is_empty()) {
+            return Found::Recorded(recorded);
+        }
         let opening = messages.first().and_then(|message| self.openings.get(&opening_sha256(message)));
         Found::Nothing(opening.cloned())
     }
@@ -203,7 +240,11 @@ pub(super) fn coder_id(model: &str, operation: &OperationRef, attempt: u32) -> S
     sha256_hex(canonical_json(&json!([model, operation.to_string(), attempt])))
 }
 
-pub(super) fn opening_sha256(message: &Message) -> String {
+pub(super) fn agent_id(model: &str, said: &str, results: usize) -> String {
+    sha256_hex(canonical_json(&json!([model, said, results])))
+}
+
+pub(super) fn opening_sha256(message: &ChatMessage) -> String {
     sha256_hex(canonical_json(&json!(message)))
 }
 

@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, path::Path};
 
 use nexus_definitions::{PromptTemplate, schema_validator, violations};
-use nexus_model::{App, Implementation, Message, OperationRef, canonical_json};
-use serde_json::{Value, json};
+use nexus_model::{App, ChatMessage, Implementation, OperationRef, canonical_json};
+use serde_json::json;
 
 use super::{
-    library::{Coded, Recorded, Replay, coder_id, opening_sha256},
-    recording::{CoderKey, InputKey, Recording, RecordingFault, file_kind, parse},
+    conversation::spoken,
+    library::{Coded, Recorded, Replay, agent_id, coder_id, opening_sha256, written},
+    recording::{AgentKey, CoderKey, FileKind, InputKey, Recording, RecordingFault, file_kind, parse},
     request_sha256,
 };
+
+const NO_CODER: &str = "`prompt_sha256` belongs to a coder's recordings";
+const NO_AGENT: &str = "`tool_calls` belong to an agent's recordings, in `<operation>.agent.jsonl`";
 
 /// What has been loaded so far.
 #[derive(Default)]
@@ -26,17 +30,17 @@ impl Loading {
 
     /// Reads the recordings of one file.
     pub(super) fn file(&mut self, app: &App, path: &Path, text: &str) {
-        let Some((operation, coder)) = file_kind(path) else { return };
+        let Some((operation, kind)) = file_kind(path) else { return };
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
         let file = format!("{}/{file_name}", app.name);
         let Ok(name) = operation.parse() else {
             return self.fault(&file, 0, format!("`{operation}` cannot be the name of an operation"));
         };
         let operation = OperationRef { app: app.name.clone(), operation: name };
-        if coder {
-            self.coder_file(&operation, &file, text);
-        } else {
-            self.input_file(app, &operation, &file, text);
+        match kind {
+            FileKind::Inputs => self.input_file(app, &operation, &file, text),
+            FileKind::Coder => self.coder_file(&operation, &file, text),
+            FileKind::Agent => self.agent_file(app, &operation, &file, text),
         }
     }
 
@@ -48,13 +52,36 @@ impl Loading {
                 self.fault(file, line, format!("the recording is of `{}`", recording.key.operation));
             } else if self.replay.coders.contains_key(&id) {
                 self.fault(file, line, "the same model and attempt are there already");
+            } else if !recording.tool_calls.is_empty() {
+                self.fault(file, line, NO_AGENT);
             } else {
-                let text = match &recording.answer {
-                    Value::String(text) => text.clone(),
-                    answer => answer.to_string(),
-                };
-                let recorded = self.recorded(operation, &recording, true, id.clone(), text);
+                let text = written(&recording.answer);
+                let recorded = self.recorded(operation, &recording, FileKind::Coder, id.clone(), text);
                 self.replay.coders.insert(id, Coded { recorded, prompt_sha256: recording.prompt_sha256 });
+            }
+        }
+        self.faults.append(&mut faults);
+    }
+
+    fn agent_file(&mut self, app: &App, operation: &OperationRef, file: &str, text: &str) {
+        if !app.operations.contains_key(&operation.operation) {
+            return self.fault(file, 0, format!("there is no operation `{operation}`"));
+        }
+        let mut faults = Vec::new();
+        for (line, recording) in parse::<AgentKey>(file, text, &mut faults) {
+            let id = agent_id(&recording.model, &recording.key.said, recording.key.results);
+            if recording.key.operation != *operation {
+                self.fault(file, line, format!("the recording is of `{}`", recording.key.operation));
+            } else if recording.prompt_sha256.is_some() {
+                self.fault(file, line, NO_CODER);
+            } else if let Some(other) = self.replay.agents.get(&id) {
+                let reason =
+                    format!("the same model, question and number of results are there already, of {}", other.label);
+                self.fault(file, line, reason);
+            } else {
+                let text = written(&recording.answer);
+                let recorded = self.recorded(operation, &recording, FileKind::Agent, id.clone(), text);
+                self.replay.agents.insert(id, recorded);
             }
         }
         self.faults.append(&mut faults);
@@ -87,7 +114,7 @@ impl Loading {
         file: &str,
         line: usize,
         recording: &Recording<InputKey>,
-        messages: &[Message],
+        messages: &[ChatMessage],
     ) {
         let id = request_sha256(&recording.model, messages);
         let answer = recording.answer.to_string();
@@ -97,7 +124,7 @@ impl Loading {
         if let Some(message) = messages.first() {
             self.replay.openings.insert(opening_sha256(message), operation.clone());
         }
-        let recorded = self.recorded(operation, recording, false, id.clone(), answer);
+        let recorded = self.recorded(operation, recording, FileKind::Inputs, id.clone(), answer);
         self.replay.inputs.entry(id).or_insert(recorded);
     }
 
@@ -105,15 +132,20 @@ impl Loading {
         &mut self,
         operation: &OperationRef,
         recording: &Recording<K>,
-        coder: bool,
+        kind: FileKind,
         id: String,
         text: String,
     ) -> Recorded {
         self.replay.models.insert(recording.model.clone());
         let operations = &mut self.replay.summary.operations;
-        operations.entry(operation.to_string()).or_default().count(coder, recording.origin);
-        let label = if coder { format!("{operation} (coder)") } else { operation.to_string() };
-        Recorded { id, label, text, tokens: recording.tokens, latency: recording.latency() }
+        operations.entry(operation.to_string()).or_default().count(kind, recording.origin);
+        let label = match kind {
+            FileKind::Inputs => operation.to_string(),
+            FileKind::Coder => format!("{operation} (coder)"),
+            FileKind::Agent => format!("{operation} (agent)"),
+        };
+        let calls = recording.tool_calls.clone();
+        Recorded { id, label, text, calls, tokens: recording.tokens, latency: recording.latency() }
     }
 }
 
@@ -139,12 +171,15 @@ impl Checks {
     }
 
     /// The messages that the recording answers.
-    fn messages(&self, operation: &OperationRef, recording: &Recording<InputKey>) -> Result<Vec<Message>, String> {
+    fn messages(&self, operation: &OperationRef, recording: &Recording<InputKey>) -> Result<Vec<ChatMessage>, String> {
         if recording.key.operation != *operation {
             return Err(format!("the recording is of `{}`", recording.key.operation));
         }
         if recording.prompt_sha256.is_some() {
-            return Err("`prompt_sha256` belongs to a coder's recordings".to_owned());
+            return Err(NO_CODER.to_owned());
+        }
+        if !recording.tool_calls.is_empty() {
+            return Err(NO_AGENT.to_owned());
         }
         for (what, validator, value) in
             [("input", &self.input, &recording.key.input), ("answer", &self.output, &recording.answer)]
@@ -153,6 +188,6 @@ impl Checks {
                 return Err(format!("the {what} fails its schema at `{}`: {}", violation.path, violation.message));
             }
         }
-        self.prompt.render(&recording.key.input).map_err(|error| error.to_string())
+        self.prompt.render(&recording.key.input).map(spoken).map_err(|error| error.to_string())
     }
 }

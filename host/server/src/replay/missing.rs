@@ -7,10 +7,13 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use nexus_model::{Message, OperationRef};
+use nexus_model::{ChatMessage, OperationRef};
 use serde_json::json;
 
-use super::prompt_sha256;
+use super::{
+    conversation::{questions, text},
+    prompt_sha256,
+};
 
 /// How many requests are written down at most.
 const MOST: usize = 10_000;
@@ -32,7 +35,7 @@ impl Missing {
         &self,
         sha256: &str,
         model: &str,
-        messages: &[Message],
+        messages: &[ChatMessage],
         operation: Option<&OperationRef>,
     ) -> io::Result<()> {
         let json_path = self.folder.join(format!("{sha256}.json"));
@@ -40,11 +43,13 @@ impl Missing {
             return Ok(());
         }
         tokio::fs::create_dir_all(&self.folder).await?;
+        let questions = questions(messages);
         let request = json!({
             "model": model,
             "operation": operation.map(ToString::to_string),
             "prompt_sha256": prompt_sha256(messages),
             "messages": messages,
+            "questions": questions.iter().map(|(said, results)| json!({ "said": said, "results": results })).collect::<Vec<_>>(),
         });
         put(&self.folder.join(format!("{sha256}.txt")), &plain(model, messages, operation)).await?;
         put(&json_path, &format!("{request:#}\n")).await
@@ -58,14 +63,23 @@ async fn put(path: &Path, text: &str) -> io::Result<()> {
     tokio::fs::rename(&unfinished, path).await
 }
 
-fn plain(model: &str, messages: &[Message], operation: Option<&OperationRef>) -> String {
-    let mut text = format!("Model: {model}\n");
+fn plain(model: &str, messages: &[ChatMessage], operation: Option<&OperationRef>) -> String {
+    let mut plain = format!("Model: {model}\n");
     if let Some(operation) = operation {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "For: {operation}");
+        let _ = writeln!(plain, "For: {operation}");
     }
     for message in messages {
-        let _ = write!(text, "\n----- {:?} -----\n{}\n", message.role, message.content);
+        let _ = write!(plain, "\n----- {} -----\n{}\n", speaker(message), text(message));
     }
-    text
+    plain
+}
+
+fn speaker(message: &ChatMessage) -> &'static str {
+    match message {
+        ChatMessage::System { .. } => "System",
+        ChatMessage::User { .. } => "User",
+        ChatMessage::Assistant { .. } => "Assistant",
+        ChatMessage::Tool { .. } => "Tool",
+    }
 }

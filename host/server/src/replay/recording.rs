@@ -20,8 +20,11 @@ pub struct Recording<K> {
     /// SHA-256 of the messages that a coder was given; see [`super::prompt_sha256`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_sha256: Option<String>,
-    /// What it answered. A text stands for itself in a coder's recording.
+    /// What it answered. A text stands for itself in a coder's recording and in an agent's.
     pub answer: Value,
+    /// The tools that it wanted to be used beside that, all at one time; only in an agent's recording.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<RecordedCall>,
     /// What that used.
     pub tokens: Tokens,
     /// How long it took, in milliseconds; at most 600,000.
@@ -37,6 +40,16 @@ impl<K> Recording<K> {
     pub(super) fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms)
     }
+}
+
+/// A model wanted a tool to be used.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedCall {
+    /// The tool, by the name that the model was told.
+    pub name: String,
+    /// The arguments. A text stands for itself, so that it may be no JSON.
+    pub arguments: Value,
 }
 
 /// Tokens of a prompt and of an answer.
@@ -79,6 +92,24 @@ pub struct CoderKey {
     pub operation: OperationRef,
     /// 1 is the first.
     pub attempt: u32,
+}
+
+/// An agent's answer is found by the question that its conversation is about, and by how much tools have answered since.
+///
+/// The question is the newest message of the user; a message of the user behind the result of a tool is a remark, and asks
+/// for something else only if it has a recording of its own. Neither the instructions nor the tools nor what they answered
+/// decide: a script of an agent is a list of turns.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentKey {
+    /// The operation that the agent works for, as `app/operation`.
+    #[serde(deserialize_with = "operation", serialize_with = "as_text")]
+    pub operation: OperationRef,
+    /// The question, whole.
+    pub said: String,
+    /// How many results of tools came after it; none if left out.
+    #[serde(default)]
+    pub results: usize,
 }
 
 /// `app/operation`, read.
@@ -138,14 +169,26 @@ pub(crate) fn parse<K: DeserializeOwned>(
     recordings
 }
 
-/// The operation that a file is about and whether it holds a coder's answers, by its name: `<operation>.jsonl` or
-/// `<operation>.coder.jsonl`. Other files are none of ours.
-pub(super) fn file_kind(path: &Path) -> Option<(&str, bool)> {
+/// Whose answers a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// An operation's.
+    Inputs,
+    /// A coder's.
+    Coder,
+    /// An agent's.
+    Agent,
+}
+
+/// The operation that a file is about and whose answers it holds, by its name: `<operation>.jsonl`,
+/// `<operation>.coder.jsonl` or `<operation>.agent.jsonl`. Other files are none of ours.
+pub(super) fn file_kind(path: &Path) -> Option<(&str, FileKind)> {
     let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
-    match name.strip_suffix(".coder") {
-        Some(operation) => Some((operation, true)),
-        None if name.contains('.') => None,
-        None => Some((name, false)),
+    match name.rsplit_once('.') {
+        None => Some((name, FileKind::Inputs)),
+        Some((operation, "coder")) => Some((operation, FileKind::Coder)),
+        Some((operation, "agent")) => Some((operation, FileKind::Agent)),
+        Some(_) => None,
     }
 }
 
@@ -155,7 +198,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{InputKey, file_kind, parse};
+    use super::{AgentKey, FileKind, InputKey, file_kind, parse};
 
     fn line() -> serde_json::Value {
         json!({
@@ -202,9 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_of_an_agent_may_want_tools() {
+        let mut line = line();
+        line["key"] = json!({ "operation": "desk/tidy", "said": "Tidy up.", "results": 2 });
+        line["answer"] = json!("");
+        line["tool_calls"] = json!([{ "name": "files__list", "arguments": {} }, { "name": "now", "arguments": "{" }]);
+        let mut faults = Vec::new();
+        let recordings = parse::<AgentKey>("desk/tidy.agent.jsonl", &line.to_string(), &mut faults);
+        assert_eq!(faults, []);
+        assert_eq!(serde_json::to_value(&recordings[&1]).unwrap(), line);
+        assert_eq!((recordings[&1].key.results, recordings[&1].tool_calls.len()), (2, 2));
+    }
+
+    #[test]
     fn files_are_told_apart_by_name() {
-        assert_eq!(file_kind(Path::new("x/read.jsonl")), Some(("read", false)));
-        assert_eq!(file_kind(Path::new("read.coder.jsonl")), Some(("read", true)));
+        assert_eq!(file_kind(Path::new("x/read.jsonl")), Some(("read", FileKind::Inputs)));
+        assert_eq!(file_kind(Path::new("read.coder.jsonl")), Some(("read", FileKind::Coder)));
+        assert_eq!(file_kind(Path::new("read.agent.jsonl")), Some(("read", FileKind::Agent)));
         assert_eq!(file_kind(Path::new("read.inputs.jsonl")), None);
         assert_eq!(file_kind(Path::new("README.md")), None);
     }

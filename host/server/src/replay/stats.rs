@@ -17,6 +17,7 @@ pub struct Stats {
     pub other_prompt: u64,
     /// Faults on purpose, by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Requests that had a recording, by operation; a coder's by `app/operation (coder)`.
+    /// Requests that had a recording, by operation; a coder's by `app/operation (coder)`, an agent's by
+    /// `app/operation (agent)`.
     pub operations: BTreeMap<String, u64>,
 }

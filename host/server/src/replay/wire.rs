@@ -5,8 +5,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use nexus_model::Message;
+use nexus_model::{ChatMessage, ToolRequest};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{anthropic, ollama, openai, recording::Tokens};
@@ -24,12 +25,44 @@ pub(super) enum Wire {
 pub(super) struct Asked {
     pub(super) model: String,
     /// The messages as `nexus-llm` was given them.
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<ChatMessage>,
     pub(super) stream: bool,
     /// Whether a stream tells the usage.
     pub(super) usage: bool,
+    /// Whether tools may be called.
+    pub(super) tools: bool,
     /// The tool that must be called with the answer.
     pub(super) tool: Option<String>,
+}
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    /// The tools that are wanted beside that.
+    pub(super) calls: Vec<Call>,
+}
+
+/// A tool that is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// What stands for JSON.
+    pub(super) arguments: String,
+}
+
+impl Call {
+    /// The arguments where a protocol has them as a value and not as a text.
+    pub(super) fn value(&self) -> Value {
+        serde_json::from_str(&self.arguments).unwrap_or_else(|_| json!(self.arguments))
+    }
+}
+
+/// A call in the past, its arguments as a protocol has them.
+pub(super) fn past(id: String, name: String, arguments: Value) -> ToolRequest {
+    let read = arguments.as_str().and_then(|text| serde_json::from_str(text).ok());
+    ToolRequest { id, name, arguments: read.unwrap_or(arguments) }
 }
 
 /// What every answer to one request has in common.
@@ -93,21 +126,21 @@ impl Wire {
         self,
         envelope: &Envelope,
         asked: &Asked,
-        text: &str,
+        answer: &Answer,
         tokens: Tokens,
     ) -> (Vec<String>, &'static str) {
         let tool = asked.tool.as_deref();
         if asked.stream {
             return match self {
-                Self::OpenAi => (openai::events(envelope, text, tokens, asked.usage), "text/event-stream"),
-                Self::Anthropic => (anthropic::events(envelope, text, tokens, tool), "text/event-stream"),
-                Self::Ollama => (ollama::lines(envelope, text, tokens), "application/x-ndjson"),
+                Self::OpenAi => (openai::events(envelope, answer, tokens, asked.usage), "text/event-stream"),
+                Self::Anthropic => (anthropic::events(envelope, answer, tokens, tool), "text/event-stream"),
+                Self::Ollama => (ollama::lines(envelope, answer, tokens), "application/x-ndjson"),
             };
         }
         let whole = match self {
-            Self::OpenAi => openai::whole(envelope, text, tokens),
-            Self::Anthropic => anthropic::whole(envelope, text, tokens, tool),
-            Self::Ollama => ollama::whole(envelope, text, tokens),
+            Self::OpenAi => openai::whole(envelope, answer, tokens),
+            Self::Anthropic => anthropic::whole(envelope, answer, tokens, tool),
+            Self::Ollama => ollama::whole(envelope, answer, tokens),
         };
         (vec![whole.to_string()], "application/json")
     }

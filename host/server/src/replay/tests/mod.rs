@@ -1,5 +1,6 @@
 //! The stand-in over a real socket, asked by the provider that the server uses.
 
+mod agents;
 mod answers;
 mod loading;
 mod wires;
