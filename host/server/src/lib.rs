@@ -21,16 +21,17 @@ pub use data_dir::DataDirError;
 pub use environment::Environment;
 pub use http::{
     AgreementView, AnsweredByView, AppDetailView, AppFiles, AppList, AppView, AttemptView, AuditFaultView, AuditList,
-    AuditRecordView, AuthorView, BudgetView, CauseView, ChangeView, CommunitySecret, CommunityServerList,
-    CommunityServerView, CreatedKey, DeactivateBody, DeadLetterList, DeadLetterView, DiffView, DocumentView,
-    EncodedBytes, EvidenceView, ExecutionList, ExecutionView, BegunView, ComparisonView, ParentView, StepDifferenceView, StepView, FaultView, FileContent, FileDiffView, FromTemplate,
-    GrantNeedView, HistoryView, HitList, HitView, InspectedView, KeyList, KeyView, LeftOutView, LogList, LogRecordView,
-    McpAddition, McpApproval, McpChangeView, McpLoginRequest, McpLoginResult, McpLoginView, McpOfferView,
-    McpServerList, McpServerView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView,
-    OptimizationView, OptimizeView, PluginList, PluginSummary, PluginView, PointView, PoolView, Problem, ProblemMore,
-    PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SandboxesView, SecretBody,
-    SecretList, SecretView, SeriesView, TemplateList, TemplateView, ToolList, ToolResult, ToolView, TriggerList,
-    TriggerView, UsageView, VerificationView, ViolationView, WrittenView, openapi_json,
+    AuditRecordView, AuthorView, BegunView, BudgetView, CauseView, ChangeView, CommunitySecret, CommunityServerList,
+    CommunityServerView, ComparisonView, CreatedKey, DeactivateBody, DeadLetterList, DeadLetterView, DiffView,
+    DocumentView, EncodedBytes, EvidenceView, ExecutionList, ExecutionView, FaultView, FileContent, FileDiffView,
+    FromTemplate, GrantNeedView, HistoryView, HitList, HitView, InspectedView, KeyList, KeyView, LeftOutView, LogList,
+    LogRecordView, McpAddition, McpApproval, McpChangeView, McpLoginRequest, McpLoginResult, McpLoginView,
+    McpOfferView, McpServerList, McpServerView, MemoryView, MetricList, MovedView, NewApp, NewKeyBody, OperationView,
+    OptimizationView, OptimizeView, ParentView, PluginList, PluginSummary, PluginView, PointView, PoolView, Problem,
+    ProblemMore, PublishedView, PutApp, RefusalView, RememberedView, RestoreBody, RotateKeyBody, SandboxesView,
+    SecretBody, SecretList, SecretView, SeriesView, StepDifferenceView, StepView, TemplateList, TemplateView, ToolList,
+    ToolResult, ToolView, TriggerList, TriggerView, UsageView, VerificationView, ViolationView, WrittenView,
+    openapi_json,
 };
 pub use server::{AdminKey, Running, Server, Surroundings};
 pub use settings::{DefinitionSettings, RemoteSettings, Settings, SettingsError};

@@ -29,7 +29,11 @@ pub(super) async fn run(call: &Call, output: Output) -> Result<(), Failure> {
     let response = client.send(request).await?;
     if response.status() == StatusCode::ACCEPTED {
         let begun: BegunView = client.read(response).await?;
-        if output.json { output.value(&begun) } else { output.line(&begun.execution) }
+        if output.json {
+            output.value(&begun)
+        } else {
+            output.line(&begun.execution)
+        }
         return Ok(());
     }
     if call.stream {

@@ -119,7 +119,9 @@ fn step_row(step: &StepView, begun: i64, length: i64) -> Vec<String> {
     let time = step.ended_unix_ms.map(|ended| u64::try_from(ended - step.begun_unix_ms).unwrap_or(0));
     let outcome = match (step.state.as_str(), &step.output, &step.problem) {
         ("begun", ..) if step.begun_times > 1 => format!("begun {} times", step.begun_times),
-        ("failed", _, Some(problem)) => short(problem.get("error").and_then(|error| error.get("detail")).unwrap_or(problem)),
+        ("failed", _, Some(problem)) => {
+            short(problem.get("error").and_then(|error| error.get("detail")).unwrap_or(problem))
+        }
         (_, Some(value), _) => short(value),
         (state, ..) => state.to_owned(),
     };
@@ -204,7 +206,11 @@ async fn replay(connection: &Connection, id: &str, asked: &Value, output: Output
         let again: ExecutionView = client.get(&place(&begun.execution)).await?;
         match (&again.comparison, again.status.as_str()) {
             (Some(comparison), _) => {
-                if output.json { output.value(comparison) } else { show_comparison(comparison, output) }
+                if output.json {
+                    output.value(comparison)
+                } else {
+                    show_comparison(comparison, output)
+                }
                 return Ok(());
             }
             (None, "completed" | "failed" | "cancelled") => {

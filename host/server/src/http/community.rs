@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    time::Duration,
 };
 
 use axum::{

@@ -89,7 +89,9 @@ pub(crate) enum Executions {
         connection: Connection,
     },
     /// Show one execution, with its steps if it is of a workflow.
-    #[command(after_help = "Examples:\n  nexus executions show 0197a1b2-0000-7000-8000-000000000000\n  nexus executions show 0197a1b2-0000-7000-8000-000000000000 --json")]
+    #[command(
+        after_help = "Examples:\n  nexus executions show 0197a1b2-0000-7000-8000-000000000000\n  nexus executions show 0197a1b2-0000-7000-8000-000000000000 --json"
+    )]
     Show {
         /// Its id, from the header `x-nexus-execution`.
         id: String,
