@@ -49,6 +49,7 @@ pub(crate) fn read(files: &FileTree, surroundings: Surroundings<'_>) -> Result<A
             prompts: BTreeMap::new(),
             prompts_of_steps: BTreeMap::new(),
             workflows: Vec::new(),
+            workflow_files: BTreeMap::new(),
             faults: &mut faults,
         };
         reader.app()
@@ -97,6 +98,8 @@ struct Reader<'a> {
     prompts: BTreeMap<PromptKey, Option<PromptFile>>,
     prompts_of_steps: BTreeMap<String, Option<PromptFile>>,
     workflows: Vec<workflow::Read>,
+    /// The files of workflows, and the operation of each.
+    workflow_files: BTreeMap<String, String>,
     faults: &'a mut Faults,
 }
 
@@ -279,6 +282,13 @@ impl Reader<'_> {
     fn workflow(&mut self, name: &str, pointer: &str, optimize: Optimize) -> Option<Implementation> {
         let at = format!("{pointer}/workflow");
         let path = referenced::referenced(&self.document, self.files, &at, &workflow::ENDINGS, self.faults)?;
+        if let Some(other) = self.workflow_files.get(&path) {
+            let message = format!("{} is the workflow of {} already", quoted(&path), quoted(other));
+            let finding = Finding::new(FaultCode::DuplicateKey, message).expected("a file of its own");
+            self.fault_at_value(&at, finding);
+            return None;
+        }
+        self.workflow_files.insert(path.clone(), name.to_owned());
         let mut sources = Sources {
             files: self.files,
             models: self.surroundings.models,

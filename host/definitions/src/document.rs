@@ -19,6 +19,16 @@ pub(crate) enum Format {
     Json,
 }
 
+impl Format {
+    /// JSON if the file's name ends with `.json`, else YAML.
+    pub(crate) fn of(path: &str) -> Self {
+        match path.rsplit_once('.') {
+            Some((_, "json")) => Self::Json,
+            _ => Self::Yaml,
+        }
+    }
+}
+
 /// What reading a text gives: the tree unless the text is broken, and what is wrong with it.
 pub(crate) struct Parsed {
     pub(crate) root: Option<Node>,

@@ -65,13 +65,10 @@ impl Judgement {
 ///
 /// A template that cannot be rendered for this test fails it.
 pub fn evaluate(evaluator: &Evaluator, test: &TestCase, output: &Value) -> Verdict {
-    let text = match output {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let filler = Filler::new(test, &text);
+    let said = output.as_str().map_or_else(|| output.to_string(), str::to_owned);
+    let filler = Filler::new(test, &said);
     let verdict = match &evaluator.check {
-        AnswerCheck::Text(check) => filler.text(check, &text),
+        AnswerCheck::Text(check) => filler.text(check, &said),
         AnswerCheck::Json(check) => filler.json(check, output),
         AnswerCheck::Judge(judge) => filler.judge(judge),
     };
@@ -200,13 +197,14 @@ mod tests {
         TestCase { input, expected: Some(expected), fields: fields.as_object().cloned().unwrap_or_default() }
     }
 
-    fn passes(check: AnswerCheck, expected: Value, output: Value) -> Option<bool> {
-        evaluate(&Evaluator { name: "e".to_owned(), check }, &case(expected), &output).passes()
+    fn passes(check: AnswerCheck, expected: Value, output: &Value) -> Option<bool> {
+        evaluate(&Evaluator { name: "e".to_owned(), check }, &case(expected), output).passes()
     }
 
     #[test]
     fn texts_are_compared_as_they_say() {
-        let all: [(fn(String) -> TextCheck, &str, bool); 8] = [
+        type Of = fn(String) -> TextCheck;
+        let all: [(Of, &str, bool); 8] = [
             (TextCheck::Equals, "Good {{ input.text }}", true),
             (TextCheck::Equals, "good {{ input.text }}", false),
             (TextCheck::Contains, "OOD {{ expected }}", true),
@@ -218,10 +216,10 @@ mod tests {
         ];
         for (of, template, holds) in all {
             let check = AnswerCheck::Text(of(template.to_owned()));
-            assert_eq!(passes(check, json!("fine"), json!("Good fine")), Some(holds), "{template}");
+            assert_eq!(passes(check, json!("fine"), &json!("Good fine")), Some(holds), "{template}");
         }
         let check = AnswerCheck::Text(TextCheck::Contains("\"a\":1".to_owned()));
-        assert_eq!(passes(check, json!(null), json!({ "a": 1 })), Some(true), "of other answers, their JSON");
+        assert_eq!(passes(check, json!(null), &json!({ "a": 1 })), Some(true), "of other answers, their JSON");
     }
 
     #[test]
@@ -239,7 +237,7 @@ mod tests {
         ] {
             let check = AnswerCheck::Json(JsonCheck { at: at.to_owned(), wanted: wanted.clone(), partly });
             let expected = json!({ "label": "good", "why": ["a", "b"] });
-            assert_eq!(passes(check, expected, answer.clone()), Some(holds), "{at} {wanted}");
+            assert_eq!(passes(check, expected, &answer), Some(holds), "{at} {wanted}");
         }
     }
 
@@ -266,7 +264,7 @@ mod tests {
         let long = format!("{{{{ input{} }}}}", ".a".repeat(100_000));
         for template in [many.to_owned(), long] {
             let check = AnswerCheck::Json(JsonCheck { at: String::new(), wanted: json!(template), partly: false });
-            assert_eq!(passes(check, json!(1), json!(1)), Some(false));
+            assert_eq!(passes(check, json!(1), &json!(1)), Some(false));
         }
     }
 }

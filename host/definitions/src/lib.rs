@@ -85,6 +85,8 @@ pub mod limits {
     pub const TAG_BYTES: usize = 2048;
     /// The most block tags (`{% … %}`) in one message's template.
     pub const BLOCK_TAGS: usize = 1000;
+    /// The most steps `call: prompt` of one workflow: each is an operation.
+    pub const PROMPT_STEPS: usize = 100;
     /// The most text that one prompt renders to, in bytes, all its messages together.
     pub const RENDERED_BYTES: usize = 256 << 10;
 }
@@ -103,8 +105,7 @@ pub struct Surroundings<'a> {
 /// What a file says, whatever it is for: JSON if its name ends with `.json`, else YAML; within the bounds of
 /// [`limits`]. The error is its first fault.
 pub fn value_of(path: &str, bytes: &[u8]) -> Result<serde_json::Value, Fault> {
-    let is_json = path.rsplit_once('.').is_some_and(|(_, ending)| ending == "json");
-    let format = if is_json { document::Format::Json } else { document::Format::Yaml };
+    let format = document::Format::of(path);
     let files = FileTree::from([(path.to_owned(), bytes.into())]);
     let mut faults = fault::Faults::default();
     let document = document::Document::open(&files, path, format, &mut faults);

@@ -94,20 +94,21 @@ impl PromptTemplate {
     /// # Errors
     /// [`RenderError::Input`], [`RenderError::Fuel`] or [`RenderError::TooLong`].
     pub fn render(&self, input: &Value) -> Result<Vec<Message>, RenderError> {
-        let context = context(input, &self.named);
+        let variables = variables(input, &self.named);
         let mut left = limits::RENDERED_BYTES;
         let mut rendered = Vec::with_capacity(self.messages.len() + 2 * self.examples.len());
         for (number, (role, name)) in self.messages.iter().enumerate() {
             if Some(number) == self.last_of_user {
                 for example in &self.examples {
-                    let content = self.message(number, name, &self::context(&example.input, &self.named), &mut left)?;
+                    let content =
+                        self.message(number, name, &self::variables(&example.input, &self.named), &mut left)?;
                     rendered.push(Message { role: Role::User, content });
                     let content = example.output.to_string();
                     left = left.checked_sub(content.len()).ok_or(RenderError::TooLong)?;
                     rendered.push(Message { role: Role::Assistant, content });
                 }
             }
-            rendered.push(Message { role: *role, content: self.message(number, name, &context, &mut left)? });
+            rendered.push(Message { role: *role, content: self.message(number, name, &variables, &mut left)? });
         }
         Ok(rendered)
     }
@@ -116,14 +117,14 @@ impl PromptTemplate {
         &self,
         number: usize,
         name: &str,
-        context: &minijinja::Value,
+        variables: &minijinja::Value,
         left: &mut usize,
     ) -> Result<String, RenderError> {
         let mut output = Bounded { text: Vec::new(), left: *left, full: false };
         let outcome = self
             .environment
             .get_template(name)
-            .and_then(|template| template.render_captured_to(context.clone(), &mut output).map(|_| ()));
+            .and_then(|template| template.render_captured_to(variables.clone(), &mut output).map(|_| ()));
         if output.full {
             return Err(RenderError::TooLong);
         }
@@ -134,13 +135,13 @@ impl PromptTemplate {
 }
 
 /// The variables that are neither `input` nor there without it.
-fn fields(environment: &Environment<'_>, variables: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
+fn fields(environment: &Environment<'_>, named: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
     let globals: BTreeSet<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
-    variables.into_iter().filter(move |name| name != INPUT && !globals.contains(name))
+    named.into_iter().filter(move |name| name != INPUT && !globals.contains(name))
 }
 
 /// What a template is rendered with: the input, and those of its fields that are named.
-fn context(input: &Value, named: &BTreeSet<String>) -> minijinja::Value {
+fn variables(input: &Value, named: &BTreeSet<String>) -> minijinja::Value {
     let fields = named.iter().filter_map(|name| Some((name.clone(), minijinja::Value::from(Serde(input.get(name)?)))));
     let whole = (INPUT.to_owned(), minijinja::Value::from(Serde(input)));
     minijinja::Value::from(fields.chain([whole]).collect::<BTreeMap<_, _>>())
@@ -158,14 +159,14 @@ pub fn render(prompt: &Prompt, input: &Value) -> Result<Vec<Message>, RenderErro
 pub(crate) fn filled(
     environment: &Environment<'_>,
     content: &str,
-    context: &minijinja::Value,
+    variables: &minijinja::Value,
 ) -> Result<String, String> {
     if let Some((_, why)) = excess(content) {
         return Err(why);
     }
     let mut output = Bounded { text: Vec::new(), left: limits::RENDERED_BYTES, full: false };
     let template = environment.template_from_str(content).map_err(|error| reason(&error))?;
-    template.render_captured_to(context.clone(), &mut output).map_err(|error| reason(&error))?;
+    template.render_captured_to(variables.clone(), &mut output).map_err(|error| reason(&error))?;
     Ok(String::from_utf8_lossy(&output.text).into_owned())
 }
 

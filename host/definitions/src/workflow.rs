@@ -20,6 +20,7 @@ use crate::{
     document::{Document, Format},
     explain::type_of,
     fault::{FaultCode, Faults, Finding, quoted},
+    limits,
     nearest::{listed, nearest},
     prompt::{self, Against, Answer, Forms, PromptFile},
     referenced::referenced,
@@ -62,12 +63,14 @@ pub(crate) fn read(
     path: &str,
     faults: &mut Faults,
 ) -> Option<Read> {
-    let format = if path.ends_with(".json") { Format::Json } else { Format::Yaml };
+    let format = Format::of(path);
     let document = Document::open(sources.files, path, format, faults)?;
     let workflow = match Workflow::read(&document.value, Grants::default()) {
         Ok(workflow) => workflow,
         Err(found) => {
-            found.into_iter().for_each(|fault| tell(&document, fault, faults));
+            for fault in found {
+                tell(&document, fault, faults);
+            }
             return None;
         }
     };
@@ -81,7 +84,10 @@ pub(crate) fn read(
         interrupted.extend(reader.interrupted(task).map(|policy| (pointer(), policy)));
         match &task.kind {
             TaskKind::Call(CallKind::Nexus(NexusFunction::Prompt, with)) => {
-                if let Some(step) = reader.prompt_step(task, with, operation, optimize) {
+                if steps.len() == limits::PROMPT_STEPS {
+                    let finding = Finding::new(FaultCode::TooLarge, "the workflow has too many steps `call: prompt`");
+                    reader.at_key(&task.pointer, finding.expected(format!("at most {}", limits::PROMPT_STEPS)));
+                } else if let Some(step) = reader.prompt_step(task, with, operation, optimize) {
                     prompts.insert(pointer(), step.name.clone());
                     steps.push(step);
                 }
@@ -250,16 +256,14 @@ impl Reader<'_, '_> {
             self.at_key(&at, finding.expected("`interrupted` at tasks `call`, `emit` and `run`, or at the function"));
             return None;
         }
-        match serde_json::from_value(said.clone()) {
-            Ok(policy) => Some(policy),
-            Err(_) => {
-                let shown = said.as_str().map_or_else(|| type_of(said).to_owned(), quoted);
-                let finding = Finding::new(FaultCode::BadValue, format!("`interrupted` is {shown}"));
-                let near = nearest(said.as_str().unwrap_or_default(), POLICIES);
-                self.at_value(&at, finding.expected(listed(POLICIES)).nearest(near));
-                None
-            }
+        if let Ok(policy) = serde_json::from_value(said.clone()) {
+            return Some(policy);
         }
+        let shown = said.as_str().map_or_else(|| type_of(said).to_owned(), quoted);
+        let finding = Finding::new(FaultCode::BadValue, format!("`interrupted` is {shown}"));
+        let near = nearest(said.as_str().unwrap_or_default(), POLICIES);
+        self.at_value(&at, finding.expected(listed(POLICIES)).nearest(near));
+        None
     }
 
     /// The prompt that a task names.

@@ -2,13 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+    sync::Mutex,
+};
 
 use async_trait::async_trait;
-use nexus_definitions::{load, server_of_transport, workflow_operation};
+use nexus_definitions::{FaultCode, limits, load, server_of_transport, workflow_operation};
 use nexus_model::{
-    App, EventFilter, FileTree, Implementation, InterruptedPolicy, MissedRuns, Operation, OptimizeMode, TriggerInput,
-    TriggerOn, WorkflowDefinition,
+    App, EventFilter, FileTree, Implementation, InterruptedPolicy, MissedRuns, Operation, OperationName, OptimizeMode,
+    PluginName, TriggerInput, TriggerOn, WorkflowDefinition,
 };
 use nexus_workflow::{
     Call, Decision, DirectEvaluator, Effect, Effects, ErrorType, Failure, Grants, McpTransport, Moment, NexusFunction,
@@ -54,8 +60,10 @@ fn workflow<'a>(app: &'a App, name: &str) -> &'a WorkflowDefinition {
 #[test]
 fn prompts_of_steps_are_operations() {
     let app = load(&files()).unwrap();
-    let names: Vec<&str> = app.operations.keys().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = app.operations.keys().map(OperationName::as_str).collect();
     assert_eq!(names, ["classify", "desk", "desk-judge", "desk-sort-mail", "desk-summary", "note"]);
+    let written: Vec<&str> = app.written_operations().map(|operation| operation.name.as_str()).collect();
+    assert_eq!(written, ["classify", "desk", "note"]);
     let (desk, document) = (workflow(&app, "desk"), &workflow(&app, "desk").document);
     for (pointer, name) in &desk.prompts {
         let step = operation(&app, name.as_str()).step.as_ref().unwrap();
@@ -111,7 +119,7 @@ fn a_definition_says_what_the_host_needs() {
         ]
     );
     let reference = |namespace: &str, name: &str, version: &str| {
-        workflow_operation(&app, namespace, name, version).map(|operation| operation.as_str())
+        workflow_operation(&app, namespace, name, version).map(OperationName::as_str)
     };
     assert_eq!(reference("shop", "note", "latest"), Some("note"));
     assert_eq!(reference("shop", "note", "1.2.0"), Some("note"));
@@ -122,16 +130,16 @@ fn a_definition_says_what_the_host_needs() {
 #[test]
 fn servers_are_found_by_what_calls_say_of_them() {
     let app = load(&files()).unwrap();
-    let found = |transport: McpTransport| server_of_transport(&app, &transport).map(|name| name.as_str());
+    let found = |transport: McpTransport| server_of_transport(&app, &transport).map(PluginName::as_str);
     let http = |url: &str| McpTransport::Http {
         endpoint: Resource { url: url.to_owned(), authentication: None },
-        headers: Default::default(),
+        headers: BTreeMap::default(),
         options: Value::Null,
     };
     let stdio = |words: &[&str]| McpTransport::Stdio {
         command: words[0].to_owned(),
         arguments: words[1..].iter().map(|word| (*word).to_owned()).collect(),
-        environment: Default::default(),
+        environment: BTreeMap::default(),
         options: Value::Null,
     };
     assert_eq!(found(http("https://mcp.crm.example/mcp")), Some("crm"));
@@ -183,6 +191,30 @@ fn versions_change_with_what_is_asked_and_with_nothing_else() {
     assert!(shown.2 != classify && (&shown.0, &shown.1) == (&desk, &sort), "an example");
     let written = versions(&changed("workflows/desk.yaml", "# All", "# What"));
     assert_eq!(written, (desk, sort, classify), "a comment");
+}
+
+#[test]
+fn prompts_without_examples_keep_the_version_that_they_had_before_there_were_any() {
+    let app = load(&files()).unwrap();
+    let Implementation::Prompt(prompt) = &operation(&app, "desk-judge").implementation else { panic!("no prompt") };
+    let messages =
+        json!([{ "role": "system", "content": "Sort by {{ topic }}." }, { "role": "user", "content": "{{input}}" }]);
+    assert_eq!(prompt.version_parts("m"), json!({ "model": "m", "parameters": {}, "messages": messages }));
+}
+
+#[test]
+fn the_steps_of_a_workflow_that_are_operations_are_bounded() {
+    let step = |n: usize| format!("  - s{n}: {{ call: prompt, with: {{ prompt: prompts/sort.prompt.yml }} }}\n");
+    let document = "document: { dsl: 1.0.3, namespace: shop, name: desk, version: 1.0.0 }\ndo:\n";
+    let with = |count: usize| {
+        let mut files = changed("workflows/note.json", "keep", "keep");
+        let text = document.to_owned() + &(0..count).map(step).collect::<String>();
+        files.insert("workflows/desk.yaml".to_owned(), Arc::from(text.as_bytes()));
+        load(&files)
+    };
+    assert_eq!(with(limits::PROMPT_STEPS).unwrap().operations.len(), limits::PROMPT_STEPS + 3);
+    let faults = with(limits::PROMPT_STEPS + 1).unwrap_err();
+    assert_eq!((faults.len(), faults[0].code, faults[0].line), (1, FaultCode::TooLarge, limits::PROMPT_STEPS + 3));
 }
 
 /// Answers every effect, and keeps the pointers of the prompts and agents among them. What is judged fails.

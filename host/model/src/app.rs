@@ -44,6 +44,14 @@ pub struct App {
     pub security: Security,
 }
 
+impl App {
+    /// The operations that stand in `app.yaml`: those that people outside are shown and call. What is made of the steps of
+    /// workflows is not among them.
+    pub fn written_operations(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.values().filter(|operation| operation.step.is_none())
+    }
+}
+
 /// Which applications an application calls, and which may call it. Both sides must say so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Security {

@@ -226,8 +226,8 @@ fn message(
 /// Where an image of Markdown is, and how long it is written.
 fn image(content: &str) -> Option<(usize, usize)> {
     content.match_indices("![").find_map(|(at, _)| {
-        let line = content[at..].split('\n').next()?;
-        let link = line.find("](")?;
-        Some((at, link + line[link..].find(')')? + 1))
+        let rest = content[at..].split('\n').next()?;
+        let target = rest.find("](")?;
+        Some((at, target + rest[target..].find(')')? + 1))
     })
 }

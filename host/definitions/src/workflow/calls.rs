@@ -123,7 +123,7 @@ impl Checker<'_, '_> {
 
     fn goes_to(&mut self, operation: &str, pointer: String) {
         if let Ok(operation) = operation.parse() {
-            self.calls.entry(self.read.operation.clone()).or_default().push((operation, pointer));
+            self.calls.entry(self.read.operation.clone()).or_default().entry(operation).or_insert(pointer);
         }
     }
 

@@ -7,8 +7,8 @@ use nexus_model::OperationName;
 use super::Read;
 use crate::fault::{FaultCode, Faults, Finding, quoted};
 
-/// The operations that an operation calls, and where its workflow says so.
-pub(super) type Calls = BTreeMap<OperationName, Vec<(OperationName, String)>>;
+/// The operations that an operation calls, and where its workflow says so first.
+pub(super) type Calls = BTreeMap<OperationName, BTreeMap<OperationName, String>>;
 
 /// Each circle is a fault, once: at the first call of the operation that comes first by name.
 pub(super) fn check(calls: &Calls, workflows: &[Read], faults: &mut Faults) {
@@ -34,14 +34,15 @@ fn shortest<'c>(calls: &'c Calls, start: &'c OperationName) -> Option<Vec<(&'c O
         let mut longer = Vec::new();
         for (operation, way) in ways {
             for (called, pointer) in calls.get(operation).into_iter().flatten() {
+                if called != start && !seen.insert(called) {
+                    continue;
+                }
                 let mut way = way.clone();
                 way.push((operation, pointer.as_str()));
                 if called == start {
                     return Some(way);
                 }
-                if seen.insert(called) {
-                    longer.push((called, way));
-                }
+                longer.push((called, way));
             }
         }
         ways = longer;

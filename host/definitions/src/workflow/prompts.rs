@@ -72,7 +72,7 @@ fn step_name(operation: &OperationName, task: &str) -> Option<OperationName> {
 
 #[cfg(test)]
 mod tests {
-    use super::step_name;
+    use super::{OperationName, step_name};
 
     #[test]
     fn names_of_steps_are_names_of_operations() {
@@ -86,7 +86,7 @@ mod tests {
             ("…", None),
             ("", None),
         ] {
-            assert_eq!(step_name(&desk, task).as_ref().map(|name| name.as_str()), name, "{task}");
+            assert_eq!(step_name(&desk, task).as_ref().map(OperationName::as_str), name, "{task}");
         }
         let long = "a".repeat(63).parse().unwrap();
         assert_eq!(step_name(&long, "b"), None);

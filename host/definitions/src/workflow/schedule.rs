@@ -149,18 +149,18 @@ fn at_times(cron: String) -> TriggerOn {
 fn as_cron(every: Duration) -> Option<String> {
     const HOUR: u64 = 60;
     const DAY: u64 = 24;
-    if every.subsec_nanos() != 0 || every.as_secs() % 60 != 0 {
+    if every.subsec_nanos() != 0 || !every.as_secs().is_multiple_of(60) {
         return None;
     }
     let minutes = every.as_secs() / 60;
     match (minutes, minutes / HOUR) {
         (0, _) => None,
         (1, _) => Some("* * * * *".to_owned()),
-        (minutes, 0) => (HOUR % minutes == 0).then(|| format!("*/{minutes} * * * *")),
-        (minutes, _) if minutes % HOUR != 0 => None,
+        (minutes, 0) => HOUR.is_multiple_of(minutes).then(|| format!("*/{minutes} * * * *")),
+        (minutes, _) if !minutes.is_multiple_of(HOUR) => None,
         (_, 1) => Some("0 * * * *".to_owned()),
         (_, DAY) => Some("0 0 * * *".to_owned()),
-        (_, hours) => (hours < DAY && DAY % hours == 0).then(|| format!("0 */{hours} * * *")),
+        (_, hours) => (hours < DAY && DAY.is_multiple_of(hours)).then(|| format!("0 */{hours} * * *")),
     }
 }
 
