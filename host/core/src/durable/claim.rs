@@ -119,7 +119,7 @@ impl Durable {
         self.live().insert(id, Live { app: app.clone(), status, news, over, run: None });
         match open.parked {
             Some(ParkedFor { until, listens: false }) if until.is_some() => {
-                self.parked.wait(id, app, Waits { until, events: Vec::new() });
+                self.parked.wait(id, app, Waits { until, ..Waits::default() });
             }
             // It looks itself for what it waits for.
             _ => self.wake_now(id).await,
@@ -163,7 +163,7 @@ impl Durable {
             Err(error) => {
                 tracing::warn!(execution = %id, %error, "an execution cannot go on yet");
                 let until = Some(super::now().plus(LOOK));
-                self.parked.wait(id, &live.app, Waits { until, events: Vec::new() });
+                self.parked.wait(id, &live.app, Waits { until, ..Waits::default() });
             }
         }
     }

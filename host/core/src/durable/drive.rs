@@ -52,7 +52,7 @@ impl Durable {
     async fn drive(self: Arc<Self>, core: &Core, run: Arc<Run>) {
         match self.stay(core, &run).await {
             Stay::Ended(result, at) => self.finish(core, &run, result, at).await,
-            Stay::Parked => self.park(&run).await,
+            Stay::Parked => self.park(core, &run).await,
             Stay::Over => self.let_go(&run).await,
         }
     }
@@ -174,12 +174,22 @@ impl Durable {
     }
 
     /// Lets an execution wait, in no sandbox.
-    async fn park(self: &Arc<Self>, run: &Arc<Run>) {
+    async fn park(self: &Arc<Self>, core: &Core, run: &Arc<Run>) {
         let waits = run.waits();
         let until = waits.until;
         let parked = Some(ParkedFor { until, listens: !waits.events.is_empty() });
         let open = Open { holder: Some(self.host.clone()), epoch: run.epoch, parked };
-        if self.hold(run, &open, Durability::Soon).await.is_err() {
+        let app = &run.application.app.name;
+        let waiting = run.waiting_records().into_iter();
+        let waiting = waiting.map(|(place, record)| Write::Set {
+            key: journal_key(app, run.id, place),
+            value: bytes(&record),
+            ttl: None,
+        });
+        let waiting: Vec<_> = waiting.collect();
+        if self.write(run, waiting, Durability::Soon).await.is_err()
+            || self.hold(run, &open, Durability::Soon).await.is_err()
+        {
             return self.let_go(run).await;
         }
         run.news.tell(Told::Parked { until_unix_ms: until.map(|until| until.0) });
@@ -187,7 +197,12 @@ impl Durable {
             live.run = None;
             live.status.send_replace(Status::Parked(until));
         }
-        self.parked.wait(run.id, &run.application.app.name, waits);
+        let (id, after, patterns) = (run.id, waits.after.clone(), waits.events.clone());
+        self.parked.wait(id, app, waits);
+        // One that came before it was known that somebody waits for it.
+        if !patterns.is_empty() && core.events.is_there_like(app, after, &patterns).await {
+            self.wake(id).await;
+        }
     }
 
     /// Writes down who holds an execution from now on.

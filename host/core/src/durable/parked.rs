@@ -29,7 +29,7 @@ pub(super) struct Parked {
 struct State {
     times: BTreeSet<(Moment, ExecutionId)>,
     waiting: HashMap<ExecutionId, (AppName, Waits)>,
-    /// How far each application's log was looked at, while somebody waits for its events.
+    /// How far each application's log was looked at that somebody waited for events of.
     looked: BTreeMap<AppName, Option<String>>,
 }
 
@@ -86,8 +86,9 @@ impl Parked {
         self.state().looked.insert(app.clone(), place);
     }
 
-    fn look_only_at(&self, apps: &BTreeSet<AppName>) {
-        self.state().looked.retain(|app, _| apps.contains(app));
+    /// The place after which an execution waits for events.
+    fn after(&self, id: ExecutionId) -> Option<String> {
+        self.state().waiting.get(&id).and_then(|(_, waits)| waits.after.clone())
     }
 }
 
@@ -115,9 +116,7 @@ impl Durable {
     /// stood: an event that is missed here is found there.
     pub(crate) async fn listen(&self, core: &Core) {
         while crate::start::wait(LOOK, &self.cancel).await {
-            let apps = self.parked.listened_to();
-            self.parked.look_only_at(&apps);
-            for app in &apps {
+            for app in &self.parked.listened_to() {
                 if let Err(error) = self.look_at(core, app).await {
                     tracing::warn!(%app, %error, "it could not be looked for events");
                 }
@@ -129,11 +128,13 @@ impl Durable {
         let log = core.events.log();
         let scope = Some(app.clone());
         let Some(mut place) = self.parked.looked(app) else {
-            // Whoever parked before looked at the log up to here, or a little further.
+            // Whoever waits has looked himself when he began to.
             let newest = log.newest(&scope).await?;
             self.parked.look_from(app, newest);
-            for (id, _) in self.parked.listeners(app) {
-                self.wake(id).await;
+            for (id, patterns) in self.parked.listeners(app) {
+                if core.events.is_there_like(app, self.parked.after(id), &patterns).await {
+                    self.wake(id).await;
+                }
             }
             return Ok(());
         };

@@ -71,11 +71,13 @@ impl Durable {
     async fn perform_new(self: &Arc<Self>, core: &Core, run: &Arc<Run>, asked: Asked) -> Result<Performed, Fenced> {
         let Asked { step, pointer, effect, deadline } = asked;
         let (kind, name) = described(&effect);
-        let of = serde_json::to_value(&effect).map(|effect| sha256_hex(canonical_json(&effect))).unwrap_or_default();
         let policy = run.workflow.interrupted.get(&pointer).copied().unwrap_or_default();
-        let beginning = Beginning { step, pointer, kind, name, effect: of };
+        let beginning = Beginning { step, pointer, kind, name, effect: hash(&effect) };
         let (place, record) = run.begin(beginning, now());
-        run.news.tell(Told::Begun { step: record.step.clone(), kind: record.kind.clone(), name: record.name.clone() });
+        if record.begun_times == 1 {
+            let (step, kind, name) = (record.step.clone(), record.kind.clone(), record.name.clone());
+            run.news.tell(Told::Begun { step, kind, name });
+        }
         if deadline.is_some_and(|deadline| deadline <= now().max(run.clock())) {
             let at = deadline.unwrap_or_default();
             let had = Had { result: Err(Failure::Deadline), details: Details::default() };
@@ -195,7 +197,7 @@ impl Durable {
         let end = deadline.map_or(until, |deadline| deadline.min(until));
         let replayed = run.begun.replay.is_some();
         if !replayed {
-            let waits = Waits { until: Some(end), events: Vec::new() };
+            let waits = Waits { until: Some(end), ..Waits::default() };
             self.until(run, record, waits, tokio::time::sleep(left_until(end))).await;
         }
         let result = if end < until { Err(Failure::Deadline) } else { Ok(Value::Null) };
@@ -227,7 +229,7 @@ impl Durable {
         deadline: Option<Moment>,
     ) -> Had {
         let after = run.last_event(&record.effect).or_else(|| run.begun.events_after.clone());
-        let waits = Waits { until: deadline, events: patterns.clone() };
+        let waits = Waits { until: deadline, events: patterns.clone(), after: after.clone() };
         let found = core.events.next_like(&run.application.app.name, after, &patterns);
         let had = async {
             match found.await {
@@ -260,7 +262,7 @@ impl Durable {
             return Had { result: begun.had, details: Details { path: begun.path, usage: begun.usage, ..details } };
         };
         let again = now().plus(LOOK_AGAIN);
-        let waits = Waits { until: Some(deadline.map_or(again, |deadline| deadline.min(again))), events: Vec::new() };
+        let waits = Waits { until: Some(deadline.map_or(again, |deadline| deadline.min(again))), ..Waits::default() };
         let ended = async {
             loop {
                 if let super::Status::Ended(ended) = &*status.borrow_and_update() {
@@ -283,6 +285,21 @@ impl Durable {
         let log = nexus_signals::EventLog::new(Arc::clone(&self.runtime), usize::MAX);
         log.newest(&Some(app.clone())).await
     }
+}
+
+/// The same for effects that are the same whenever they are had: what only says when or in which execution is left out.
+fn hash(effect: &Effect) -> String {
+    let mut effect = match effect {
+        Effect::Wait(_) => return sha256_hex(b"wait"),
+        effect => serde_json::to_value(effect).unwrap_or_default(),
+    };
+    if effect["effect"] == "emit"
+        && let Some(event) = effect["of"].as_object_mut()
+    {
+        event.remove("id");
+        event.remove("time");
+    }
+    sha256_hex(canonical_json(&effect))
 }
 
 /// What kind of effect it is, and of what.

@@ -174,6 +174,15 @@ impl Run {
         record
     }
 
+    /// The records of steps that wait, which are not written down while they do.
+    pub(super) fn waiting_records(&self) -> Vec<(usize, Record)> {
+        let state = self.state();
+        let waits = |record: &&(usize, Record)| {
+            record.1.outcome.is_none() && ["wait", "listen"].contains(&record.1.kind.as_str())
+        };
+        state.records.iter().cloned().enumerate().filter(|record| waits(&record)).collect()
+    }
+
     /// How many steps have ended.
     pub(super) fn ended_steps(&self) -> u64 {
         self.state().ended
@@ -246,7 +255,9 @@ impl Run {
         }
         let until = state.waiting.values().filter_map(|waits| waits.until).min();
         let events = state.waiting.values().flat_map(|waits| waits.events.iter().cloned()).collect();
-        state.parked = Waits { until, events };
+        let listening = state.waiting.values().filter(|waits| !waits.events.is_empty());
+        let after = listening.map(|waits| waits.after.clone()).min().flatten();
+        state.parked = Waits { until, events, after };
         drop(state);
         self.parking.cancel();
     }
@@ -264,6 +275,8 @@ pub(super) struct Waits {
     pub(super) until: Option<Moment>,
     /// Events like one of these.
     pub(super) events: Vec<EventPattern>,
+    /// Those that came after this place in the application's log.
+    pub(super) after: Option<String>,
 }
 
 impl State {
