@@ -87,6 +87,50 @@ impl Api {
         self.post(&format!("/v1/apps/{app}/operations/{operation}"), input.to_string().as_bytes())
     }
 
+    /// Begins an execution of an operation that has a workflow, and does not wait for its end; the execution's id.
+    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<String> {
+        let path = format!("/v1/apps/{app}/operations/{operation}");
+        let mut request = self.agent.post(format!("{}{path}", self.base)).header("prefer", "respond-async");
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let request = request.header("content-type", "application/json");
+        let begin = Instant::now();
+        let begun = read(request.send(input.to_string().as_bytes()).with_context(|| format!("POST {path}"))?, begin)?;
+        let begun = begun.success()?;
+        begun["execution"].as_str().map(ToOwned::to_owned).with_context(|| format!("nothing was begun: {begun}"))
+    }
+
+    /// An execution, with its steps if it is of a workflow.
+    pub fn execution(&self, id: &str) -> Result<Value> {
+        self.get(&format!("/v1/executions/{id}"))?.success()
+    }
+
+    /// Waits until an execution stands like this.
+    pub fn until(&self, id: &str, status: &str) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let execution = self.execution(id)?;
+            if execution["status"] == status {
+                return Ok(execution);
+            }
+            if Instant::now() > deadline {
+                bail!("the execution is not `{status}` in time: {execution}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `GET` of server-sent events after one, until the stream ends.
+    pub fn events_after(&self, path: &str, seen: &str) -> Result<Reply> {
+        let begin = Instant::now();
+        let mut request = self.agent.get(format!("{}{path}", self.base)).header("last-event-id", seen);
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        read(request.call().with_context(|| format!("GET {path}"))?, begin)
+    }
+
     /// What the oracle says about an operation.
     pub fn optimization(&self, app: &str, operation: &str) -> Result<Value> {
         self.get(&format!("/v1/apps/{app}/operations/{operation}/optimization"))?.success()

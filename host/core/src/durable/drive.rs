@@ -71,6 +71,7 @@ impl Durable {
                 run: Some(Arc::clone(run)),
             };
             let brought = tokio::select! {
+                biased;
                 () = run.over.cancelled() => return Stay::Over,
                 () = run.parking.cancelled() => return Stay::Parked,
                 brought = core.sandboxes().walk(work) => brought,
@@ -115,7 +116,7 @@ impl Durable {
     ) {
         let result = self.checked(run, result);
         let (app, id, records, usage) = (&run.application.app.name, run.id, run.records(), run.spent());
-        let count = records.len();
+        let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
         let execution = execution(run, &result, at);
         let history = History { begun: run.begun.clone(), records, ended: at, result, usage };
         let ttl = Some(self.executions.kept_for());
@@ -128,7 +129,7 @@ impl Durable {
             Ok(write) => writes.push(write),
             Err(error) => tracing::warn!(%error, "an execution could not be written down"),
         }
-        writes.extend((0..count).map(|number| Write::Delete { key: journal_key(app, id, number) }));
+        writes.extend(numbers.into_iter().map(|number| Write::Delete { key: journal_key(app, id, number) }));
         if self.write(run, writes, Durability::Synced).await.is_err() {
             return self.let_go(run).await;
         }
@@ -181,8 +182,8 @@ impl Durable {
         let open = Open { holder: Some(self.host.clone()), epoch: run.epoch, parked };
         let app = &run.application.app.name;
         let waiting = run.waiting_records().into_iter();
-        let waiting = waiting.map(|(place, record)| Write::Set {
-            key: journal_key(app, run.id, place),
+        let waiting = waiting.map(|record| Write::Set {
+            key: journal_key(app, run.id, record.number),
             value: bytes(&record),
             ttl: None,
         });

@@ -92,12 +92,12 @@ impl Durable {
             },
             Effect::Listen(patterns) => self.listen_for(core, run, &record, patterns, deadline).await,
             Effect::Call(Call::Function { function: NexusFunction::Operation, .. }) | Effect::Workflow(_) => {
-                self.begun_record(run, place, &record, policy).await?;
+                self.begun_record(run, &record, policy).await?;
                 self.call_execution(core, run, &record, effect, deadline).await
             }
             Effect::Call(_) | Effect::Emit(_) => {
                 let _busy = run.busy();
-                self.begun_record(run, place, &record, policy).await?;
+                self.begun_record(run, &record, policy).await?;
                 let key = self.key(run, &record, policy);
                 let calling = Calling { core, run, record: &record, key };
                 let left = deadline.map(left_until);
@@ -127,19 +127,19 @@ impl Durable {
     async fn begun_record(
         &self,
         run: &Run,
-        place: usize,
         record: &Record,
         policy: InterruptedPolicy,
     ) -> Result<(), Fenced> {
         let durability = match policy {
-            InterruptedPolicy::Fail => Durability::Synced,
-            InterruptedPolicy::Retry | InterruptedPolicy::RetryAnew => Durability::Soon,
+            // Who honours the key does not mind.
+            InterruptedPolicy::Retry => Durability::Soon,
+            InterruptedPolicy::RetryAnew | InterruptedPolicy::Fail => Durability::Synced,
         };
-        self.put(run, place, record, durability).await
+        self.put(run, record, durability).await
     }
 
-    async fn put(&self, run: &Run, place: usize, record: &Record, durability: Durability) -> Result<(), Fenced> {
-        let key = journal_key(&run.application.app.name, run.id, place);
+    async fn put(&self, run: &Run, record: &Record, durability: Durability) -> Result<(), Fenced> {
+        let key = journal_key(&run.application.app.name, run.id, record.number);
         self.write(run, vec![Write::Set { key, value: bytes(record), ttl: None }], durability).await
     }
 
@@ -161,13 +161,15 @@ impl Durable {
         at: Moment,
         had: Had,
     ) -> Result<Performed, Fenced> {
+        // It is not parked meanwhile.
+        let _busy = run.busy();
         let Had { mut result, details } = had;
         if run.bytes() > MAX_JOURNAL {
             let why = format!("the journal of the execution has more than {MAX_JOURNAL} bytes");
             result = Err(Failure::Error(runtime(why).with_status(507)));
         }
         let record = run.ended(record, Outcome { at, result }, details);
-        self.put(run, place, &record, Durability::Synced).await?;
+        self.put(run, &record, Durability::Synced).await?;
         let record = run.note(place, record);
         let outcome = record.outcome.clone();
         run.news.ended(record);
@@ -185,10 +187,11 @@ impl Durable {
         if let Some(known) = run.decision(&step) {
             return Some(known);
         }
+        let _busy = run.busy();
         let beginning = Beginning { step, pointer, kind: "decision", name: String::new(), effect: String::new() };
         let (place, record) = run.begin(beginning, now());
         let record = Record { decision: Some(decision), ..record };
-        self.put(run, place, &record, Durability::Synced).await.ok()?;
+        self.put(run, &record, Durability::Synced).await.ok()?;
         run.news.ended(run.note(place, record));
         Some(decision)
     }

@@ -126,7 +126,9 @@ impl Run {
         }
         let Beginning { step, pointer, kind, name, effect } = beginning;
         let (kind, begun_times) = (kind.to_owned(), 1);
+        let number = state.records.last().map_or(0, |last| last.number + 1);
         let record = Record {
+            number,
             step,
             pointer,
             kind,
@@ -175,12 +177,9 @@ impl Run {
     }
 
     /// The records of steps that wait, which are not written down while they do.
-    pub(super) fn waiting_records(&self) -> Vec<(usize, Record)> {
-        let state = self.state();
-        let waits = |record: &&(usize, Record)| {
-            record.1.outcome.is_none() && ["wait", "listen"].contains(&record.1.kind.as_str())
-        };
-        state.records.iter().cloned().enumerate().filter(|record| waits(&record)).collect()
+    pub(super) fn waiting_records(&self) -> Vec<Record> {
+        let waits = |record: &&Record| record.outcome.is_none() && ["wait", "listen"].contains(&record.kind.as_str());
+        self.state().records.iter().filter(waits).cloned().collect()
     }
 
     /// How many steps have ended.
