@@ -19,7 +19,9 @@ fn write_script(recordings: &Path) -> Result<(u64, u64)> {
     for turn in 0..=TURNS {
         let tool = match turn {
             TURNS => json!([]),
-            _ if turn % 10 == 9 => json!([{ "name": "core_http_request", "arguments": { "url": "http://127.0.0.1:PORT/" } }]),
+            _ if turn % 10 == 9 => {
+                json!([{ "name": "core_http_request", "arguments": { "url": "http://127.0.0.1:PORT/" } }])
+            }
             _ => json!([{ "name": "core_state_increment", "arguments": { "key": "n" } }]),
         };
         let answer = if turn == TURNS { json!({ "done": true }) } else { json!("") };
@@ -89,7 +91,8 @@ fn stats(house: &House) -> Result<Value> {
 #[test]
 fn an_agent_of_thirty_steps_ends_well_whatever_its_model_does_and_costs_what_its_turns_cost() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let Scene { house, tokens: (input, output), .. } = scene(folder.path(), "429=0.05,truncate=0.08,not_json=0.08", "")?;
+    let Scene { house, tokens: (input, output), .. } =
+        scene(folder.path(), "429=0.05,truncate=0.08,not_json=0.08", "")?;
     let id = house.api.begin(APP, "count", &json!({}))?;
     let ended = house.api.until(&id, "completed")?;
     assert_eq!(ended["output"], json!({ "done": true }));
@@ -97,7 +100,8 @@ fn an_agent_of_thirty_steps_ends_well_whatever_its_model_does_and_costs_what_its
     assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&json!(input), &json!(output)), "{usage}");
     assert_eq!(usage["cost_nano_usd"], json!(input * 150 + output * 600), "each turn is paid once");
     let steps = ended["steps"].as_array().context("there are steps")?;
-    let of = |kind: &str, state: &str| steps.iter().filter(|step| step["kind"] == kind && step["state"] == state).count();
+    let of =
+        |kind: &str, state: &str| steps.iter().filter(|step| step["kind"] == kind && step["state"] == state).count();
     assert_eq!(of("turn", "completed"), usize::try_from(TURNS)? + 1);
     // Tools that hang, and arguments that are no JSON, were told to the model.
     ensure!(of("tool", "failed") >= 1, "a place that never answers is a failed tool");
@@ -123,7 +127,8 @@ fn a_budget_ends_an_agent_before_the_call_that_would_pass_it() -> Result<()> {
     let turns = steps.iter().filter(|step| step["kind"] == "turn" && step["state"] == "completed").count() as u64;
     ensure!(turns > 3 && turns < TURNS, "it went on for {turns} turns");
     assert_eq!(stats(&house)?["requests"], json!(turns), "the model was not asked for the turn that was refused");
-    let used = ended["usage"]["input_tokens"].as_u64().unwrap_or(0) + ended["usage"]["output_tokens"].as_u64().unwrap_or(0);
+    let used =
+        ended["usage"]["input_tokens"].as_u64().unwrap_or(0) + ended["usage"]["output_tokens"].as_u64().unwrap_or(0);
     ensure!(used <= 6_000, "{used}");
     house.stop()
 }

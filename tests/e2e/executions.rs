@@ -56,7 +56,8 @@ fn write_app(stage: &Stage) -> Result<()> {
     fs::write(app.join("any.json"), "{}")?;
     let mut operations = String::new();
     for (name, tasks) in OPERATIONS {
-        operations += &format!("    {name}: {{ input: any.json, output: any.json, workflow: workflows/{name}.yaml }}\n");
+        operations +=
+            &format!("    {name}: {{ input: any.json, output: any.json, workflow: workflows/{name}.yaml }}\n");
         write_workflow(&app, name, tasks)?;
     }
     let yaml = format!(
@@ -110,12 +111,10 @@ fn a_workflow_is_walked_in_a_container_and_every_step_is_seen() -> Result<()> {
     let steps = execution["steps"].as_array().context("there are steps")?;
     assert_eq!(steps.len(), 1, "{execution}");
     let of = |name: &str| steps[0][name].clone();
-    assert_eq!([of("kind"), of("name"), of("state"), of("pointer")], [
-        json!("tool"),
-        json!("core.state.increment"),
-        json!("completed"),
-        json!("/do/1/add")
-    ]);
+    assert_eq!(
+        [of("kind"), of("name"), of("state"), of("pointer")],
+        [json!("tool"), json!("core.state.increment"), json!("completed"), json!("/do/1/add")]
+    );
     assert_eq!(of("output"), json!({ "value": 1 }));
 
     // What was told is told again, and from where somebody left off.
@@ -128,7 +127,8 @@ fn a_workflow_is_walked_in_a_container_and_every_step_is_seen() -> Result<()> {
 
     // The walker is a container with nothing but its streams.
     let containers = engine.docker(["ps", "--quiet", "--no-trunc", "--filter", "label=app=flow"])?;
-    let containers = if containers.trim().is_empty() { engine.docker(["ps", "--quiet", "--no-trunc"])? } else { containers };
+    let containers =
+        if containers.trim().is_empty() { engine.docker(["ps", "--quiet", "--no-trunc"])? } else { containers };
     let id = containers.lines().next().context("there is a container")?;
     let inspected: Value = serde_json::from_str(&engine.docker(["inspect", id])?)?;
     assert_eq!(inspected[0]["HostConfig"]["NetworkMode"], "none");
@@ -139,7 +139,8 @@ fn a_workflow_is_walked_in_a_container_and_every_step_is_seen() -> Result<()> {
     assert_eq!(run(&house, "race", &json!({}))?, json!({ "n": 1 }));
     let denied = house.api.call(APP, "wrong", &json!({}))?;
     assert_eq!((denied.status, denied.json()["code"].clone()), (422, json!("workflow_authorization")));
-    let denied = house.api.execution(&denied.execution.or_else(|| denied_execution(&house)).context("it is an execution")?)?;
+    let denied =
+        house.api.execution(&denied.execution.or_else(|| denied_execution(&house)).context("it is an execution")?)?;
     assert_eq!(denied["problem"]["instance"], json!("/do/0/pry"), "{denied}");
     house.stop()
 }
@@ -185,7 +186,8 @@ fn executions_wait_in_no_sandbox_and_outlive_their_host() -> Result<()> {
     let house = house.crash()?;
     let done = house.api.until(&approval, "completed")?;
     assert_eq!(done["output"], json!({ "by": "who reads 7" }));
-    let emitted: Vec<_> = done["steps"].as_array().context("steps")?.iter().filter(|step| step["kind"] == "emit").collect();
+    let emitted: Vec<_> =
+        done["steps"].as_array().context("steps")?.iter().filter(|step| step["kind"] == "emit").collect();
     assert_eq!(emitted.len(), 1);
     let log = house.api.get("/v1/executions?unfinished=true")?.success()?;
     assert_eq!(log["executions"], json!([]));

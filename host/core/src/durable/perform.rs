@@ -124,12 +124,7 @@ impl Durable {
     }
 
     /// Writes down that an effect is begun. What must not be had twice is on the disk before.
-    async fn begun_record(
-        &self,
-        run: &Run,
-        record: &Record,
-        policy: InterruptedPolicy,
-    ) -> Result<(), Fenced> {
+    async fn begun_record(&self, run: &Run, record: &Record, policy: InterruptedPolicy) -> Result<(), Fenced> {
         let durability = match policy {
             // Who honours the key does not mind.
             InterruptedPolicy::Retry => Durability::Soon,

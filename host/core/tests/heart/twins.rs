@@ -15,8 +15,9 @@ use nexus_definitions::BaseImages;
 use nexus_egress::Egress;
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
-    ConverseRequest, DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
-    ModelErrorKind, ModelProvider, OperationRef, PluginHost, Reply, RuntimeStore, TokenSink, Usage, sha256_hex,
+    ConverseRequest, DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState,
+    LoadError, ModelError, ModelErrorKind, ModelProvider, OperationRef, PluginHost, Reply, RuntimeStore, TokenSink,
+    Usage, sha256_hex,
 };
 use nexus_signals::{EventBus, EventsConfig, MetricCollector};
 use nexus_state::memory::{MemoryDefinitions, MemoryRuntime};
