@@ -41,11 +41,11 @@ pub use document::{
     TaskKind, TaskList, Transform, Transport, Until, Url, Workflow, surface,
 };
 pub use effects::{
-    AgentLimits, AgentStart, AgentTurn, Call, Credentials, Decision, Effect, Effects, EventPattern, Failure, HttpAnswer, HttpCall, McpTransport, Outcome,
-    Progress, ProgressPhase, Resource, Sealed, WorkflowReference,
+    AgentLimits, AgentStart, AgentTurn, Call, Credentials, Decision, Effect, Effects, EventPattern, Failure,
+    HttpAnswer, HttpCall, McpTransport, Outcome, Progress, ProgressPhase, Resource, Sealed, WorkflowReference,
 };
 pub use error::{ErrorType, WorkflowError};
-pub use expression::{DirectEvaluator, Evaluate, Evaluation, Expression, ExpressionProblem, Template};
+pub use expression::{DirectEvaluator, Evaluate, Evaluation, Expression, ExpressionProblem, Library, Template};
 pub use fault::{Fault, FaultKind};
 pub use limits::Limits;
 pub use moment::Moment;

@@ -1,5 +1,6 @@
 //! Bounds of documents and executions.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Nesting of a document and of every value that an execution handles.
@@ -17,7 +18,8 @@ pub(crate) const BRANCHES: usize = 64;
 
 /// Bounds of one execution. What goes over one ends the execution with an error of the type `runtime` that no `catch`
 /// catches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Tasks that are begun, skipped ones and those of called functions among them.
     pub steps: u64,

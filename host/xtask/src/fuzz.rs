@@ -15,12 +15,13 @@ use crate::{
 
 /// The folder of the targets, and for each target, what it begins with.
 const FOLDER: &str = "tests/fuzz";
-const TARGETS: [(&str, &str); 5] = [
+const TARGETS: [(&str, &str); 6] = [
     ("component", "tests/fuzz/seeds/component"),
     ("arguments", "tests/fuzz/seeds/arguments"),
     ("types", "tests/fuzz/seeds/types"),
     ("manifest", "host/definitions/tests"),
     ("prompt", "host/definitions/tests"),
+    ("workflow_document", "tests/fuzz/seeds/workflow_document"),
 ];
 
 /// What to fuzz, and how long.
@@ -31,7 +32,7 @@ Examples:
   cargo xtask fuzz component --seconds 3600   an hour of one
   cargo xtask fuzz component --seconds 0 tests/fuzz/artifacts/component/crash-…   one input again")]
 pub(crate) struct Arguments {
-    /// Which: component, arguments, types, manifest, prompt; all, one after the other, if left out.
+    /// Which: component, arguments, types, manifest, prompt, workflow_document; all, one after the other, if left out.
     target: Option<String>,
     /// An input to try again.
     input: Option<PathBuf>,

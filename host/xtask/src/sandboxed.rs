@@ -23,6 +23,13 @@ const RELAY: Program = Program {
     name: "nexus-relay",
 };
 
+/// The program that walks workflows.
+const ORCHESTRATOR: Program = Program {
+    target: &["--package", "nexus-orchestrator", "--features", "program", "--bin", "nexus-orchestrator"],
+    made: "nexus-orchestrator",
+    name: "nexus-orchestrator",
+};
+
 /// A program, where cargo puts it, and what it is called beside the host's programs.
 struct Program {
     target: &'static [&'static str],
@@ -33,7 +40,9 @@ struct Program {
 /// Builds what the host runs in containers besides what it is given.
 pub(crate) fn for_hosts(workspace: &Workspace) -> Result<()> {
     out::step("build", "the static program that carries connections of MCP servers in containers");
-    build(workspace, &RELAY)
+    build(workspace, &RELAY)?;
+    out::step("build", "the static program that walks workflows in sandboxes");
+    build(workspace, &ORCHESTRATOR)
 }
 
 /// Builds what only the tests run in sandboxes.
@@ -43,7 +52,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
 }
 
 /// The crates that only programs in sandboxes have.
-const APART: [&str; 1] = ["nexus-workflow"];
+const APART: [&str; 2] = ["nexus-orchestrator", "nexus-workflow"];
 
 /// Cargo with one of its commands, for the crates that only programs in sandboxes have, in the folder of these programs.
 pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
@@ -51,6 +60,8 @@ pub(crate) fn cargo(workspace: &Workspace, command: &str) -> Command {
     for package in APART {
         cargo.args(["--package", package]);
     }
+    // Its tests start it.
+    cargo.args(["--features", "nexus-orchestrator/program"]);
     cargo.arg("--target-dir").arg(workspace.target.join("static"));
     cargo
 }

@@ -40,6 +40,7 @@ pub use workflow::Workflow;
 
 /// What a document may do beyond what every document may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Grants {
     /// Run containers.
     pub container: bool,

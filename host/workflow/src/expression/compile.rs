@@ -33,8 +33,8 @@ const REFUSED: [(&str, &str); 13] = [
     ("input_line_number", "there is one input only, which is `.`"),
 ];
 
-/// The functions of jq that are defined in jq.
-pub(crate) struct Library {
+/// The functions of jq that are defined in jq, read once: to read many expressions.
+pub struct Library {
     definitions: Vec<Def<&'static str>>,
 }
 

@@ -13,7 +13,7 @@ use jaq_core::{Ctx, Filter, Vars, data::JustLut, unwrap_valr};
 use jaq_json::Val;
 use serde_json::Value;
 
-pub(crate) use compile::Library;
+pub use compile::Library;
 pub use evaluate::{DirectEvaluator, Evaluate, Evaluation};
 pub use template::Template;
 
@@ -55,8 +55,11 @@ impl Expression {
         Self::read_with(&Library::default(), text, variables)
     }
 
-    /// The same, with definitions that were read before: to read many.
-    pub(crate) fn read_with<'a>(
+    /// The same, with definitions that were read before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with<'a>(
         library: &Library,
         text: &str,
         variables: impl IntoIterator<Item = &'a str>,

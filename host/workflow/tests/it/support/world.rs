@@ -25,6 +25,8 @@ pub(crate) fn answer(call: &Call) -> Value {
         Call::Mcp { method, parameters, .. } => json!({"method": method, "parameters": parameters}),
         Call::Function { function: NexusFunction::Prompt, with } => json!({"prompted": with}),
         Call::Function { with, .. } => with.clone(),
+        // Those that run agents ask these; the interpreter does not.
+        Call::AgentStart { .. } | Call::AgentTurn(_) => Value::Null,
         Call::Process { process, .. } => {
             let word = match process {
                 ProcessKind::Container => "container",
