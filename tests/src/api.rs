@@ -87,6 +87,12 @@ impl Api {
         self.post(&format!("/v1/apps/{app}/operations/{operation}"), input.to_string().as_bytes())
     }
 
+    /// Begins an execution of an operation that has a workflow, and does not wait for it (`Prefer: respond-async`).
+    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<Reply> {
+        let path = format!("/v1/apps/{app}/operations/{operation}");
+        self.send(&path, &[("content-type", "application/json"), ("prefer", "respond-async")], input.to_string().as_bytes())
+    }
+
     /// What the oracle says about an operation.
     pub fn optimization(&self, app: &str, operation: &str) -> Result<Value> {
         self.get(&format!("/v1/apps/{app}/operations/{operation}/optimization"))?.success()
@@ -139,8 +145,15 @@ impl Api {
     }
 
     fn post_as(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
+        self.send(path, &[("content-type", media_type)], body)
+    }
+
+    fn send(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
         let begin = Instant::now();
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", media_type);
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
