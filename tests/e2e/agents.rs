@@ -93,7 +93,7 @@ fn an_agent_of_thirty_steps_ends_well_whatever_its_model_does_and_costs_what_its
     let folder = tempfile::tempdir()?;
     let Scene { house, tokens: (input, output), .. } =
         scene(folder.path(), "429=0.05,truncate=0.08,not_json=0.08", "")?;
-    let id = house.api.begin(APP, "count", &json!({}))?;
+    let id = house.api.begun(APP, "count", &json!({}))?;
     let ended = house.api.until(&id, "completed")?;
     assert_eq!(ended["output"], json!({ "done": true }));
     let usage = &ended["usage"];
@@ -118,7 +118,7 @@ fn a_budget_ends_an_agent_before_the_call_that_would_pass_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     // Turns use some 110 tokens each; an estimate of one is high.
     let Scene { house, .. } = scene(folder.path(), "", ", tokens_per_execution: 6000")?;
-    let id = house.api.begin(APP, "count", &json!({}))?;
+    let id = house.api.begun(APP, "count", &json!({}))?;
     let ended = house.api.until(&id, "failed")?;
     assert_eq!(ended["problem"]["status"], json!(402), "{ended}");
     let detail = ended["problem"]["detail"].as_str().unwrap_or_default();

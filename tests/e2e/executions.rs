@@ -155,9 +155,9 @@ fn denied_execution(house: &House) -> Option<String> {
 fn executions_wait_in_no_sandbox_and_outlive_their_host() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let house = house(folder.path(), PROCESS)?;
-    let approval = house.api.begin(APP, "approve", &json!({ "ticket": "7" }))?;
-    let other = house.api.begin(APP, "approve", &json!({ "ticket": "8" }))?;
-    let nap = house.api.begin(APP, "nap", &json!({ "ms": 4_000 }))?;
+    let approval = house.api.begun(APP, "approve", &json!({ "ticket": "7" }))?;
+    let other = house.api.begun(APP, "approve", &json!({ "ticket": "8" }))?;
+    let nap = house.api.begun(APP, "nap", &json!({ "ms": 4_000 }))?;
     for id in [&approval, &other, &nap] {
         house.api.until(id, "waiting")?;
     }
@@ -198,9 +198,9 @@ fn executions_wait_in_no_sandbox_and_outlive_their_host() -> Result<()> {
 fn whatever_an_execution_does_it_can_be_cancelled() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let house = house(folder.path(), PROCESS)?;
-    let waiting = house.api.begin(APP, "nap", &json!({ "ms": 600_000 }))?;
+    let waiting = house.api.begun(APP, "nap", &json!({ "ms": 600_000 }))?;
     house.api.until(&waiting, "waiting")?;
-    let fresh = house.api.begin(APP, "nap", &json!({ "ms": 600_000 }))?;
+    let fresh = house.api.begun(APP, "nap", &json!({ "ms": 600_000 }))?;
     for id in [&waiting, &fresh] {
         assert_eq!(house.api.post(&format!("/v1/executions/{id}/cancel"), b"")?.status, 204);
         let cancelled = house.api.until(id, "cancelled")?;

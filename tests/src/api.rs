@@ -87,17 +87,19 @@ impl Api {
         self.post(&format!("/v1/apps/{app}/operations/{operation}"), input.to_string().as_bytes())
     }
 
-    /// Begins an execution of an operation that has a workflow, and does not wait for its end; the execution's id.
-    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<String> {
+    /// Begins an execution of an operation that has a workflow, and does not wait for it (`Prefer: respond-async`).
+    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<Reply> {
         let path = format!("/v1/apps/{app}/operations/{operation}");
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("prefer", "respond-async");
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        let request = request.header("content-type", "application/json");
-        let begin = Instant::now();
-        let begun = read(request.send(input.to_string().as_bytes()).with_context(|| format!("POST {path}"))?, begin)?;
-        let begun = begun.success()?;
+        self.send(
+            &path,
+            &[("content-type", "application/json"), ("prefer", "respond-async")],
+            input.to_string().as_bytes(),
+        )
+    }
+
+    /// Begins an execution as [`Api::begin`] does; its id.
+    pub fn begun(&self, app: &str, operation: &str, input: &Value) -> Result<String> {
+        let begun = self.begin(app, operation, input)?.success()?;
         begun["execution"].as_str().map(ToOwned::to_owned).with_context(|| format!("nothing was begun: {begun}"))
     }
 
@@ -183,8 +185,15 @@ impl Api {
     }
 
     fn post_as(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
+        self.send(path, &[("content-type", media_type)], body)
+    }
+
+    fn send(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
         let begin = Instant::now();
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", media_type);
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }

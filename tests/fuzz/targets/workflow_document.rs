@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
             Ok(workflow) => assert_eq!(*workflow.definition, document),
             Err(faults) => {
                 assert!((1..=FAULTS).contains(&faults.len()));
-                assert!(faults.iter().all(|fault| fault.pointer.is_empty() || fault.pointer.starts_with('/')), "{faults:?}");
+                assert!(
+                    faults.iter().all(|fault| fault.pointer.is_empty() || fault.pointer.starts_with('/')),
+                    "{faults:?}"
+                );
             }
         },
         Err(_) => {
