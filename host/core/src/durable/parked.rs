@@ -15,6 +15,9 @@ use crate::Core;
 
 /// How often it is looked for events that other hosts published.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long it is known how far a log was looked at while nobody waits for its events, in milliseconds: whoever is woken and finds
+/// nothing parks again sooner.
+const KNOWN_MS: i64 = 60_000;
 /// Events that are looked at in one step.
 const PAGE: usize = 200;
 
@@ -29,8 +32,14 @@ pub(super) struct Parked {
 struct State {
     times: BTreeSet<(Moment, ExecutionId)>,
     waiting: HashMap<ExecutionId, (AppName, Waits)>,
-    /// How far each application's log was looked at, while somebody waits for its events.
-    looked: BTreeMap<AppName, Option<String>>,
+    /// How far each application's log was looked at, while somebody waits for its events, or lately did.
+    looked: BTreeMap<AppName, Looked>,
+}
+
+struct Looked {
+    place: Option<String>,
+    /// When somebody last waited.
+    wanted: Moment,
 }
 
 impl Parked {
@@ -79,15 +88,21 @@ impl Parked {
     }
 
     fn looked(&self, app: &AppName) -> Option<Option<String>> {
-        self.state().looked.get(app).cloned()
+        self.state().looked.get(app).map(|looked| looked.place.clone())
     }
 
     fn look_from(&self, app: &AppName, place: Option<String>) {
-        self.state().looked.insert(app.clone(), place);
+        self.state().looked.insert(app.clone(), Looked { place, wanted: now() });
     }
 
-    fn look_only_at(&self, apps: &BTreeSet<AppName>) {
-        self.state().looked.retain(|app, _| apps.contains(app));
+    /// Forgets the places of applications whose events nobody has waited for lately.
+    fn look_only_at(&self, apps: &BTreeSet<AppName>, now: Moment) {
+        self.state().looked.retain(|app, looked| {
+            if apps.contains(app) {
+                looked.wanted = now;
+            }
+            now.0.saturating_sub(looked.wanted.0) < KNOWN_MS
+        });
     }
 }
 
@@ -116,7 +131,7 @@ impl Durable {
     pub(crate) async fn listen(&self, core: &Core) {
         while crate::start::wait(LOOK, &self.cancel).await {
             let apps = self.parked.listened_to();
-            self.parked.look_only_at(&apps);
+            self.parked.look_only_at(&apps, now());
             for app in &apps {
                 if let Err(error) = self.look_at(core, app).await {
                     tracing::warn!(%app, %error, "it could not be looked for events");
