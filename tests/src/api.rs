@@ -138,9 +138,25 @@ impl Api {
         self.post_as(&format!("/v1/events?app={app}"), "application/cloudevents-batch+json", body.as_bytes())
     }
 
+    /// Begins an operation without waiting for its end; the execution.
+    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<String> {
+        let path = format!("/v1/apps/{app}/operations/{operation}");
+        let headers = [("content-type", "application/json"), ("prefer", "respond-async")];
+        let begun = self.post_with(&path, &headers, input.to_string().as_bytes())?.success()?;
+        begun["execution"].as_str().map(str::to_owned).with_context(|| format!("no execution was begun: {begun}"))
+    }
+
     fn post_as(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
+        self.post_with(path, &[("content-type", media_type)], body)
+    }
+
+    /// `POST` with these header fields.
+    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
         let begin = Instant::now();
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", media_type);
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
