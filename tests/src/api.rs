@@ -185,10 +185,11 @@ impl Api {
     }
 
     fn post_as(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
-        self.send(path, &[("content-type", media_type)], body)
+        self.post_with(path, &[("content-type", media_type)], body)
     }
 
-    fn send(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
+    /// `POST` with these header fields.
+    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
         let begin = Instant::now();
         let mut request = self.agent.post(format!("{}{path}", self.base));
         for (name, value) in headers {

@@ -69,7 +69,7 @@ impl Fixture {
 
     /// Writes the application below `apps` and its recordings below `recordings`.
     pub fn write(&self, apps: &Path, recordings: &Path) -> Result<()> {
-        copy(&fixtures().join("scale-room"), &apps.join(&self.app), &|text| text.replace("scale-room", &self.app))?;
+        copy(&fixtures().join("scale-room"), &apps.join(&self.app), Some(&|text| text.replace("scale-room", &self.app)))?;
         let folder = recordings.join(&self.app);
         create_dir_all(&folder)?;
         for script in &self.scripts {
@@ -182,20 +182,23 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// Copies a folder of texts.
+/// Copies a folder.
 pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    copy(from, to, &str::to_owned)
+    copy(from, to, None)
 }
 
-fn copy(from: &Path, to: &Path, change: &dyn Fn(&str) -> String) -> Result<()> {
+/// Copies a folder; of texts, where they are to be changed.
+fn copy(from: &Path, to: &Path, change: Option<&dyn Fn(&str) -> String>) -> Result<()> {
     create_dir_all(to)?;
     for entry in read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
         let entry = entry?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));
         if path.is_dir() {
             copy(&path, &target, change)?;
-        } else {
+        } else if let Some(change) = change {
             write(&target, change(&read_to_string(&path)?))?;
+        } else {
+            std::fs::copy(&path, &target).with_context(|| format!("{} cannot be copied", path.display()))?;
         }
     }
     Ok(())

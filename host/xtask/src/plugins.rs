@@ -17,7 +17,7 @@ struct Plugin {
     wit: Option<&'static str>,
 }
 
-const PLUGINS: [Plugin; 9] = [
+const PLUGINS: [Plugin; 10] = [
     Plugin { package: "data", places: &["plugins/dist/data.wasm"], wit: Some("plugins/data/wit/data.wit") },
     Plugin { package: "fetch", places: &["plugins/dist/fetch.wasm"], wit: Some("plugins/fetch/wit/fetch.wit") },
     Plugin { package: "jit-runner", places: &["plugins/dist/jit-runner.wasm"], wit: None },
@@ -25,6 +25,11 @@ const PLUGINS: [Plugin; 9] = [
         package: "order-total",
         places: &["plugins/dist/order-total.wasm", "apps/pricing/plugins/order-total.wasm"],
         wit: None,
+    },
+    Plugin {
+        package: "pricing",
+        places: &["plugins/dist/pricing.wasm", "apps/support-desk/plugins/pricing.wasm"],
+        wit: Some("plugins/pricing/wit/pricing.wit"),
     },
     Plugin { package: "fixture-folder", places: &["tests/fixtures/dist/folder.wasm"], wit: None },
     Plugin { package: "fixture-host", places: &["tests/fixtures/dist/host.wasm"], wit: None },

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use nexus_model::{AppName, Durability, ExecutionId, Key, StoreError, Write};
+use nexus_model::{AppName, Durability, ExecutionId, Key, OperationRef, StoreError, Write};
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::{
     Durable, Live, Status, bytes,
@@ -118,7 +119,8 @@ impl Durable {
             return Ok(());
         }
         let (status, _) = watch::channel(Status::Parked(open.parked.and_then(|parked| parked.until)));
-        self.live().insert(id, Live { app: app.clone(), status, news: Arc::default(), run: None });
+        let live = Live { app: app.clone(), status, news: Arc::default(), span: Span::none(), run: None };
+        self.live().insert(id, live);
         match open.parked {
             Some(ParkedFor { until, listens: false }) if until.is_some() => {
                 self.parked.wait(id, app, Waits { until, ..Waits::default() });
@@ -186,7 +188,7 @@ impl Durable {
         let records = self.journal(app, id).await?;
         let made = Made {
             id,
-            span: spans::execution(&entry.reference, id),
+            span: self.span(id, &entry.reference),
             application,
             entry,
             workflow,
@@ -199,6 +201,16 @@ impl Durable {
             live.news.recall(&records);
         }
         Ok(Some(Arc::new(Run::new(made, Arc::clone(&live.news), records))))
+    }
+
+    /// What an execution is called in traces: one span for as long as this host has it.
+    fn span(&self, id: ExecutionId, operation: &OperationRef) -> Span {
+        let mut live = self.live();
+        let Some(live) = live.get_mut(&id) else { return spans::execution(operation, id) };
+        if live.span.is_none() {
+            live.span = spans::execution(operation, id);
+        }
+        live.span.clone()
     }
 
     /// All that is written down of an execution that has not ended.
@@ -246,7 +258,7 @@ impl Durable {
         }
         let (status, _) = watch::channel(Status::Active);
         let live =
-            before.unwrap_or_else(|| Live { app: app.clone(), status, news: Arc::new(News::default()), run: None });
+            before.unwrap_or_else(|| Live { app: app.clone(), status, news: Arc::new(News::default()), span: Span::none(), run: None });
         let live = Live { run: None, ..live };
         self.live().insert(id, live.clone());
         match self.load(&live, id).await {

@@ -142,9 +142,11 @@ impl Durable {
             run.entry.metrics.record_error(ServedBy::Model, code(error));
         }
         self.executions.tell(&execution);
+        crate::router::spans::record_end(&run.span, execution.error.as_deref());
         let ended = Arc::new(Ended { result: history.result, usage });
         if let Some(live) = self.live().get_mut(&id) {
             live.run = None;
+            live.span = tracing::Span::none();
             live.status.send_replace(Status::Ended(ended));
         }
         run.over.cancel();

@@ -32,6 +32,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 pub(crate) use self::{
     drive::code,
@@ -130,6 +131,8 @@ struct Live {
     app: AppName,
     status: watch::Sender<Status>,
     news: Arc<News>,
+    /// What it is called in traces, from its beginning here to its end.
+    span: Span,
     /// The journal, while it is in memory.
     run: Option<Arc<Run>>,
 }
@@ -232,7 +235,7 @@ impl Durable {
         let news = Arc::new(News::default());
         let run = Arc::new(Run::new(made, Arc::clone(&news), Vec::new()));
         let (status, changes) = watch::channel(Status::Active);
-        let live = Live { app: run.application.app.name.clone(), status, news, run: Some(Arc::clone(&run)) };
+        let live = Live { app: run.application.app.name.clone(), status, news, span: run.span.clone(), run: Some(Arc::clone(&run)) };
         self.live().insert(id, live);
         drop(beginning);
         // The host stops if nobody drives: then the execution goes on at the next.

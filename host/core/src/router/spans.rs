@@ -46,6 +46,18 @@ pub(super) fn record_outcome(span: &Span, outcome: &Result<Served, Failed>) {
     }
 }
 
+/// How an execution of a workflow ended; `error` is a stable word for what went wrong.
+pub(crate) fn record_end(span: &Span, error: Option<&str>) {
+    if !wanted() {
+        return;
+    }
+    span.record("nexus.path", nexus_model::ServedBy::Model.as_str());
+    if let Some(error) = error {
+        span.record("error.type", error);
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
 /// Runs a component in a span of its own.
 pub(super) async fn run(
     component: &dyn Component,

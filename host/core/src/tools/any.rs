@@ -7,6 +7,7 @@ use nexus_model::{
     ToolContent, ToolOutcome,
 };
 use serde_json::Value;
+use tracing::{Instrument as _, Span};
 
 use super::{MAX_DEPTH, MAX_RESULT_BYTES, Running, find, matches, once, size};
 use crate::{
@@ -92,7 +93,11 @@ impl ToolScope {
         }
         let begun = Instant::now();
         let until = tokio::time::Instant::from_std(self.until);
-        let answered = tokio::time::timeout_at(until, self.dispatch(tool, arguments, key)).await;
+        // Tools of plugins count themselves, and have spans of their own.
+        let of_plugin = find(&self.application, tool).is_ok();
+        let span = if of_plugin { Span::none() } else { super::span(self.app(), self.execution, tool) };
+        let dispatched = self.dispatch(tool, arguments, key).instrument(span.clone());
+        let answered = tokio::time::timeout_at(until, dispatched).await;
         let answered = answered.unwrap_or_else(|_| Ok(refused("deadline", "the time of the execution is over")));
         let answered = answered.map(capped);
         let error = match &answered {
@@ -101,8 +106,11 @@ impl ToolScope {
             Ok(ToolAnswered::Refused(_)) => Some("refused"),
             Err(_) => Some("unavailable"),
         };
-        // Tools of plugins count themselves.
-        if find(&self.application, tool).is_err() {
+        if let Some(error) = error {
+            span.record("error.type", error);
+            span.record("otel.status_code", "ERROR");
+        }
+        if !of_plugin {
             let metrics = self.core.tools.parts.metrics.host().tool(self.app().as_str(), tool);
             metrics.record(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), error);
         }

@@ -154,7 +154,7 @@ impl ToolManager {
         tool: &str,
         arguments: &Value,
     ) -> Result<ToolOutcome, ToolErrorKind> {
-        let span = span(&running, entry, tool);
+        let span = span(&running.application.app.name, running.execution, &full_name(entry, tool));
         let begun = Instant::now();
         let metrics = self.parts.metrics.host();
         let metrics = metrics.tool(running.application.app.name.as_str(), &full_name(entry, tool));
@@ -252,13 +252,13 @@ fn size(value: &Value) -> usize {
 
 /// The span of one call of a tool, which all that is said on its behalf belongs to; of the highest level, so that a log
 /// of errors has it too.
-fn span(running: &Running, entry: &PluginEntry, tool: &str) -> tracing::Span {
+fn span(app: &AppName, execution: ExecutionId, tool: &str) -> tracing::Span {
     tracing::error_span!(
         target: SPANS,
         "tool",
-        "nexus.app" = running.application.app.name.as_str(),
-        "nexus.tool" = full_name(entry, tool).as_str(),
-        "nexus.execution" = %running.execution,
+        "nexus.app" = app.as_str(),
+        "nexus.tool" = tool,
+        "nexus.execution" = %execution,
         "error.type" = Empty,
         "otel.status_code" = Empty,
     )
