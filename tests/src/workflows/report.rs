@@ -80,14 +80,18 @@ pub(super) fn check(
             requests += count;
             effects += keys.len();
             if let Some(what) = fault(*race, was_interrupted, count, keys.len()) {
-                faults.push(format!("{race:?}, step {step}, {what}: {count} requests, keys {keys:?}, {end}"));
+                faults.push(format!("{race:?}, {what}: step {step}, {count} requests, keys {keys:?}, {end}"));
             }
         }
     }
     let strange: Vec<_> = ended.keys().filter(|number| !begun.contains_key(number)).collect();
     ensure!(strange.is_empty(), "nobody began {strange:?}");
     let named = faults.iter().take(NAMED).cloned().collect::<Vec<_>>().join("\n");
-    ensure!(faults.is_empty(), "{} faults in {} executions:\n{named}", faults.len(), ended.len());
+    let mut kinds = BTreeMap::<&str, usize>::new();
+    for fault in &faults {
+        *kinds.entry(fault.split([':', '(']).next().unwrap_or_default()).or_default() += 1;
+    }
+    ensure!(faults.is_empty(), "{} faults in {} executions: {kinds:?}, as\n{named}", faults.len(), ended.len());
     let mut taken_over = killed.taken_over.clone();
     taken_over.sort_unstable();
     Ok(WorkflowReport {

@@ -99,9 +99,12 @@ impl<H: SandboxHandler> Members<H> {
         }
     }
 
-    /// Takes a place at the fullest sandbox that has one, so that others become idle.
+    /// Takes a place at the fullest sandbox that has one, so that others become idle. One that has ended has none, even if
+    /// its keeper has not heard of it yet.
     pub(super) fn take(&mut self, per_sandbox: usize) -> Option<(u64, Serves<H>)> {
-        let has_room = |kept: &Kept<H>| matches!(kept.phase, Phase::Ready { .. }) && kept.load < per_sandbox;
+        let lives = |kept: &Kept<H>| kept.serves.as_ref().is_some_and(|serves| serves.handle.ended().is_none());
+        let has_room =
+            |kept: &Kept<H>| matches!(kept.phase, Phase::Ready { .. }) && kept.load < per_sandbox && lives(kept);
         let (id, kept) = self.kept.iter_mut().filter(|(_, kept)| has_room(kept)).max_by_key(|(_, kept)| kept.load)?;
         let serves = kept.serves.clone()?;
         kept.load += 1;

@@ -1,0 +1,4 @@
+//! Executions of workflows, from outside.
+
+#[path = "workflows/kills.rs"]
+mod kills;
