@@ -32,8 +32,7 @@ no prompt here has test data. It stands in the prompt's file:
     - input: { text: I was charged twice. }
       expected: { category: billing, urgent: true }
   evaluators:             # without any, the answer has to equal `expected`
-    - { name: category, json: { at: /category, equals: \"{{ expected.category }}\" } }
-";
+    - { name: category, json: { at: /category, equals: \"{{ expected.category }}\" } }";
 
 pub(super) async fn run(
     command: &Prompt,
