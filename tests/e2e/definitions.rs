@@ -148,7 +148,7 @@ impl Prompts {
     fn answered(&self, verb: &str, arguments: &[&str]) -> Result<(Option<i32>, Value)> {
         let mail = Self::apps().join("mail");
         let mail = mail.to_str().context("the path is UTF-8")?;
-        let (code, out, error) = self.said(&[&["--json", verb, mail], arguments].concat())?;
+        let (code, out, error) = self.said(&[&["--json", verb, mail][..], arguments].concat())?;
         let value = serde_json::from_str(&out).with_context(|| format!("no JSON: {out}{error}"))?;
         ensure!(out.trim_end().lines().count() == 1, "more than one object: {out}");
         Ok((code, value))
@@ -197,18 +197,18 @@ fn prompts_are_tested_with_their_own_data_and_judged_by_code_and_by_a_model() ->
 fn a_prompt_is_shown_as_it_would_be_sent_and_wrong_use_asks_nobody() -> Result<()> {
     let prompts = Prompts::start()?;
     let render = ["--prompt", "prompts/sort.prompt.yml", "--input"];
-    let (code, shown) = prompts.answered("render", &[&render[..], &[r#"{"text": "Hello {{ 1 }}"}"#]].concat())?;
+    let (code, shown) = prompts.answered("render", &[&render[..], &[r#"{"text": "Hello {{ 1 }}"}"#][..]].concat())?;
     assert_eq!(code, Some(0), "{shown}");
     let messages =
         json!([{ "role": "system", "content": "You sort mails." }, { "role": "user", "content": "Hello {{ 1 }}" }]);
     assert_eq!((&shown["model"], &shown["messages"]), (&json!("small"), &messages));
 
-    let (code, shown) = prompts.answered("render", &[&render[..], &["{}"]].concat())?;
+    let (code, shown) = prompts.answered("render", &[&render[..], &["{}"][..]].concat())?;
     ensure!(code == Some(2) && shown["error"].to_string().contains("text"), "{shown}");
     for (wrong, told) in [
         (&["--operation", "sorts"][..], "did you mean `sort`"),
-        (&["--prompt", "prompts/none.prompt.yml"], "no operation asks"),
-        (&["--model", "large"], "no model `large`"),
+        (&["--prompt", "prompts/none.prompt.yml"][..], "no operation asks"),
+        (&["--model", "large"][..], "no model `large`"),
     ] {
         let (code, said) = prompts.answered("test", wrong)?;
         ensure!(code == Some(2) && said["error"].to_string().contains(told), "{wrong:?}: {said}");
