@@ -1,14 +1,20 @@
-//! Definitions change while the server runs.
+//! Definitions change while the server runs, and are checked and tested without one.
 
 use std::{
     fs::{read_to_string, write},
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use nexus_tests::{Checkout, Fixture, House, Stage, Taste, input, programs};
+use nexus_tests::{Checkout, Fixture, House, Program, Stage, Taste, input, programs};
+use serde_json::{Value, json};
 
 const APP: &str = "scale-room";
+
+/// The longest that a program may take until it listens.
+const START: Duration = Duration::from_mins(1);
 
 /// The longest that a server may take to see a change.
 const SEEN: Duration = Duration::from_secs(10);
@@ -91,7 +97,7 @@ fn check_names_five_faults_at_once() -> Result<()> {
         )
         .replace("timeout: 30s", "timeout: soon");
     write(app.join("app.yaml"), faulty)?;
-    let output = std::process::Command::new(programs()?.join("nexus")).arg("check").arg(stage.apps()).output()?;
+    let output = Command::new(programs()?.join("nexus")).arg("check").arg(stage.apps()).output()?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!output.status.success(), "{said}");
     for word in ["promt", "verdikt.json", "autom", "soon", "agreement"] {
@@ -100,5 +106,124 @@ fn check_names_five_faults_at_once() -> Result<()> {
     for nearest in ["prompt", "verdict.json", "auto"] {
         assert!(said.contains(nearest), "`{nearest}` is not proposed:\n{said}");
     }
+    Ok(())
+}
+
+/// `nexus prompt` with the fixture's prompts, the replay behind their models.
+struct Prompts {
+    folder: tempfile::TempDir,
+    _replay: Program,
+}
+
+impl Prompts {
+    fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut replay = Command::new(programs()?.join("nexus-replay"));
+        replay.arg("--apps").arg(Self::apps()).args(["--latency", "none"]);
+        let replay = Program::start("nexus-replay", &mut replay, &folder.path().join("replay.log"), START)?;
+        let url = replay.said("listening")?;
+        let model = |name: &str, input: &str, output: &str| {
+            let price =
+                format!("{{ input_usd_per_million: {input}, output_usd_per_million: {output}, as_of: 2026-06-01 }}");
+            format!("  {name}: {{ endpoint: \"{url}/v1\", model: {name}, price: {price} }}\n")
+        };
+        let settings = format!("models:\n{}{}", model("small", "0.15", "0.60"), model("judge", "3.00", "15.00"));
+        write(folder.path().join("nexus.yaml"), settings)?;
+        Ok(Self { folder, _replay: replay })
+    }
+
+    fn apps() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/prompts"))
+    }
+
+    /// The exit code, standard output, and standard error.
+    fn said(&self, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+        let mut nexus = Command::new(programs()?.join("nexus"));
+        let output = nexus.current_dir(&self.folder).arg("prompt").args(arguments).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+    }
+
+    /// The exit code and what is written for scripts about the application.
+    fn answered(&self, verb: &str, arguments: &[&str]) -> Result<(Option<i32>, Value)> {
+        let mail = Self::apps().join("mail");
+        let mail = mail.to_str().context("the path is UTF-8")?;
+        let (code, out, error) = self.said(&[&["--json", verb, mail][..], arguments].concat())?;
+        let value = serde_json::from_str(&out).with_context(|| format!("no JSON: {out}{error}"))?;
+        ensure!(out.trim_end().lines().count() == 1, "more than one object: {out}");
+        Ok((code, value))
+    }
+}
+
+#[test]
+fn prompts_are_tested_with_their_own_data_and_judged_by_code_and_by_a_model() -> Result<()> {
+    let prompts = Prompts::start()?;
+    let (code, report) = prompts.answered("test", &[])?;
+    assert_eq!((code, &report["passed"], &report["failed"]), (Some(1), &json!(3), &json!(1)), "{report}");
+    let tests = report["tests"].as_array().context("there are tests")?;
+    let told: Vec<Value> =
+        tests.iter().map(|test| json!([test["operation"], test["case"], test["passes"], test["answer"]])).collect();
+    let wanted = json!([
+        ["answer", 1, true, { "text": "Good day." }],
+        ["handle-shorten", 1, true, "A mail."],
+        ["sort", 1, true, { "label": "bill" }],
+        ["sort", 2, false, { "label": "bill" }],
+    ]);
+    assert_eq!(json!(told), wanted);
+    let scores = tests[0]["scores"].as_array().context("there are scores")?;
+    let told: Vec<Value> =
+        scores.iter().map(|score| json!([score["evaluator"], score["score"], score["judge"]])).collect();
+    assert_eq!(json!(told), json!([["short", 1.0, null], ["polite", 1.0, "judge"]]));
+    assert_eq!(tests[3]["scores"][0]["evaluator"], "expected");
+    // Four answers and one judgement, each of 100 tokens in and 10 out.
+    assert_eq!((&report["input_tokens"], &report["output_tokens"]), (&json!(500), &json!(50)));
+    assert_eq!(report["cost_nano_usd"], json!(4 * (100 * 150 + 10 * 600) + 100 * 3_000 + 10 * 15_000));
+
+    let (code, report) = prompts.answered("test", &["--operation", "answer", "--times", "3"])?;
+    assert_eq!((code, &report["passed"], &report["failed"]), (Some(0), &json!(3), &json!(0)), "{report}");
+    assert_eq!((&report["tests"][2]["case"], &report["tests"][2]["turn"]), (&json!(1), &json!(3)));
+
+    let apps = Prompts::apps().to_str().context("the path is UTF-8")?;
+    let (code, out, error) = prompts.said(&["test", apps, "--prompt", "prompts/sort.prompt.yml"])?;
+    assert_eq!(code, Some(1), "{out}{error}");
+    ensure!(error.is_empty(), "progress is for terminals: {error}");
+    for part in ["mail/prompts/sort.prompt.yml", "{\"label\":\"fault\"}", "1 passed, 1 failed", "USD"] {
+        ensure!(out.contains(part), "`{part}` is not in the table:\n{out}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_prompt_is_shown_as_it_would_be_sent_and_wrong_use_asks_nobody() -> Result<()> {
+    let prompts = Prompts::start()?;
+    let render = ["--prompt", "prompts/sort.prompt.yml", "--input"];
+    let (code, shown) = prompts.answered("render", &[&render[..], &[r#"{"text": "Hello {{ 1 }}"}"#][..]].concat())?;
+    assert_eq!(code, Some(0), "{shown}");
+    let messages =
+        json!([{ "role": "system", "content": "You sort mails." }, { "role": "user", "content": "Hello {{ 1 }}" }]);
+    assert_eq!((&shown["model"], &shown["messages"]), (&json!("small"), &messages));
+
+    let (code, shown) = prompts.answered("render", &[&render[..], &["{}"][..]].concat())?;
+    ensure!(code == Some(2) && shown["error"].to_string().contains("text"), "{shown}");
+    for (wrong, told) in [
+        (&["--operation", "sorts"][..], "did you mean `sort`"),
+        (&["--prompt", "prompts/none.prompt.yml"][..], "no operation asks"),
+        (&["--model", "large"][..], "no model `large`"),
+    ] {
+        let (code, said) = prompts.answered("test", wrong)?;
+        ensure!(code == Some(2) && said["error"].to_string().contains(told), "{wrong:?}: {said}");
+    }
+
+    // The same application with prompts that say nothing of tests.
+    let bare = prompts.folder.path().join("bare");
+    std::fs::create_dir_all(bare.join("prompts"))?;
+    let app = "apiVersion: nexus/v1\nkind: Application\nmetadata: { name: bare }\nspec:\n  operations:\n    \
+               sort: { input: any.json, output: any.json, prompt: prompts/sort.prompt.yml }\n";
+    let prompt = "name: Sort\nmodel: small\nmessages: [{ role: user, content: \"{{ input }}\" }]\n";
+    for (file, text) in [("app.yaml", app), ("any.json", "{}"), ("prompts/sort.prompt.yml", prompt)] {
+        write(bare.join(file), text)?;
+    }
+    let (code, out, error) = prompts.said(&["test", "bare"])?;
+    ensure!(code == Some(0) && out.is_empty() && error.contains("testData:"), "{code:?} {out}{error}");
     Ok(())
 }

@@ -2,12 +2,14 @@
 //! [`nexus_core`]; this crate is a door, and the only one that reads the environment.
 
 mod apps_folder;
+mod asking;
 pub mod cli;
 mod data_dir;
 mod doctor;
 mod environment;
 mod http;
 mod listener;
+mod prompts;
 mod record;
 pub mod replay;
 mod runtime_store;

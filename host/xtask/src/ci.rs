@@ -17,9 +17,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut times = Times::default();
     times.step("format", || run_command(&mut workspace.cargo(["fmt", "--all", "--check"])))?;
     times.step("set-up and components", || build::components(workspace))?;
-    times.step("lint the host", || lint(workspace.cargo(["clippy", "--release", "--all-targets"])))?;
     times.step("lint the guests", || lint(guests(workspace)?))?;
-    let tally = times.measure("build and test", || test::execute(workspace, &test::Arguments::default()));
+    let linted = Workspace { lints: true, ..workspace.clone() };
+    times.step("lint and build the host", || build::run(&linted))?;
+    times.step("lint and build benchmarks and tests", || {
+        let benches = ["build", "--release", "--bench", "calls", "--bench", "sandbox", "--bench", "tools"];
+        run_command(&mut linted.cargo(benches))?;
+        run_command(&mut linted.cargo(["test", "--release", "--no-run"]))
+    })?;
+    let tally = times.measure("test", || test::execute(&linted, &test::Arguments::default()));
     times.report();
     Ok(tally?.conclude())
 }

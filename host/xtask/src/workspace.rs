@@ -10,11 +10,14 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// The workspace that this tool belongs to.
+#[derive(Clone)]
 pub(crate) struct Workspace {
     /// The folder of the workspace's `Cargo.toml`.
     pub(crate) root: PathBuf,
     /// Where cargo builds: `CARGO_TARGET_DIR`, cargo's configuration, or `target`.
     pub(crate) target: PathBuf,
+    /// Whether what is compiled of the workspace is linted on the way, and warnings are errors.
+    pub(crate) lints: bool,
 }
 
 impl Workspace {
@@ -25,7 +28,7 @@ impl Workspace {
         let root = Path::new(&manifest).ancestors().nth(2).context("xtask has left the workspace")?;
         let metadata = metadata(root)?;
         let target = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-        Ok(Self { root: root.to_owned(), target: target.into() })
+        Ok(Self { root: root.to_owned(), target: target.into(), lints: false })
     }
 
     /// The folder of the built programs.
@@ -43,6 +46,12 @@ impl Workspace {
     /// `cargo` with these arguments, run in the workspace's folder.
     pub(crate) fn cargo<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = self.command("cargo");
+        if self.lints {
+            // What `cargo clippy` does for a check, done for a build: the driver is the compiler, with lints. So that nothing is
+            // looked at twice. What is started by what is built does not inherit the first of them.
+            command.args(["--config", "build.rustc-workspace-wrapper='clippy-driver'"]);
+            command.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+        }
         command.args(arguments);
         command
     }

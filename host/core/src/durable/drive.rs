@@ -21,6 +21,8 @@ use crate::{
 
 /// The wait before a sandbox is asked for again that could not be had.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The wait after a sandbox was lost; it doubles with each that is lost at the same step.
+const LOST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest such wait.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// How long what an ended execution told is kept for those who watch it.
@@ -90,6 +92,10 @@ impl Durable {
                     lost = if run.ended_steps() > ended { 1 } else { lost + 1 };
                     ended = run.ended_steps();
                     tracing::warn!(execution = %run.id, why, lost, "a sandbox was lost; the execution goes on in another");
+                    let wait = LOST_PAUSE * (1 << lost.min(MAX_LOST));
+                    if run.over.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                        return Stay::Over;
+                    }
                     if lost >= MAX_LOST {
                         let why = format!("its sandbox was lost {lost} times at the same step: {why}");
                         return Stay::Ended(Err(runtime(why)), run.clock());

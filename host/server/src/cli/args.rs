@@ -11,6 +11,7 @@ mod models;
 mod observe;
 mod operations;
 mod plugin;
+mod prompts;
 mod serve;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub(crate) use models::{Model, ModelTest, Record};
 pub(crate) use observe::{Logs, Metrics};
 pub(crate) use operations::{Call, Executions, Jit, Target};
 pub(crate) use plugin::{Add, Become, Dev, Language, New as NewPlugin, Plugin, Update};
+pub(crate) use prompts::{Prompt, PromptRender, PromptTest};
 pub(crate) use serve::{Format, Serve};
 
 const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  the answer is an error, or there are faults\n  2  wrong usage, bad settings, or no connection";
@@ -92,6 +94,9 @@ pub(crate) enum Command {
     Model(Model),
     /// Record what a model answers, for `nexus-replay`.
     Record(Box<Record>),
+    /// Test prompts with their own test data, and see what they say, without a server.
+    #[command(subcommand)]
+    Prompt(Prompt),
     /// Follow and publish events, and see what they trigger.
     #[command(subcommand)]
     Events(super::event_args::Events),

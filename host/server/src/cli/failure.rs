@@ -60,10 +60,13 @@ pub(crate) enum Failure {
     #[diagnostic(help("`nexus record --help` says what is read and written"))]
     Recording(#[from] crate::record::BookError),
     #[error(transparent)]
-    Task(#[from] crate::record::TaskError),
+    Task(#[from] crate::asking::TaskError),
     #[error("the recording has stopped; what was answered is written down")]
     #[diagnostic(help("mend what is wrong and run it again: it goes on where it was"))]
     Stopped(#[from] crate::record::Stop),
+    #[error("the tests have stopped: no other would fare better")]
+    #[diagnostic(help("`nexus model test` says what is wrong with a model of the settings"))]
+    Untested(#[source] nexus_model::ModelError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Pull(#[from] Box<super::oci::PullError>),

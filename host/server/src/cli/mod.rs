@@ -28,6 +28,7 @@ mod model;
 mod oci;
 pub(crate) mod output;
 mod plugin;
+mod prompt;
 mod record;
 mod secret;
 mod serve;
@@ -97,6 +98,7 @@ fn dispatch(command: Command, output: Output, environment: Environment, redactor
         }
         Command::Model(model) => current_thread()?.block_on(model::run(&model, output, environment, &redactor)),
         Command::Plugin(plugin) => current_thread()?.block_on(plugin::run(&plugin, output, &environment, &redactor)),
+        Command::Prompt(prompt) => current_thread()?.block_on(prompt::run(&prompt, output, &environment, &redactor)),
         Command::Record(record) => current_thread()?.block_on(record::run(&record, output, &environment, &redactor)),
         command => current_thread()?.block_on(ask(command, output)),
     }
@@ -125,6 +127,7 @@ async fn ask(command: Command, output: Output) -> Result<(), Failure> {
         | Command::Mcp(_)
         | Command::Model(_)
         | Command::Record(_)
+        | Command::Prompt(_)
         | Command::Plugin(_)
         | Command::New(_)
         | Command::Templates { .. }

@@ -58,6 +58,13 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
+    /// A line on standard error that is of use only while somebody waits: on a terminal.
+    pub(crate) fn progress(self, text: &str) {
+        if io::stderr().is_terminal() {
+            self.note(text);
+        }
+    }
+
     /// A value as JSON on standard output: on one line for scripts, spread out for people.
     pub(crate) fn value(self, value: &impl Serialize) {
         let text =

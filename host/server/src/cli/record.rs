@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     ExecutionList,
+    asking::Task,
     environment::Environment,
-    record::{Book, Progress, Session, Task},
+    record::{Book, Progress, Session},
     secrets::AllSecrets,
 };
 

@@ -4,4 +4,4 @@ mod book;
 mod session;
 
 pub(crate) use book::{Book, BookError};
-pub(crate) use session::{Progress, Session, Stop, Task, TaskError};
+pub(crate) use session::{Progress, Session, Stop};

@@ -80,6 +80,6 @@ pub(crate) struct Record {
     pub(crate) connection: Connection,
 }
 
-fn at_one_time(text: &str) -> Result<usize, String> {
+pub(super) fn at_one_time(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| (1..=64).contains(count)).ok_or_else(|| "write a number from 1 to 64".to_owned())
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::readable;
 use crate::http::{
     api::{Api, Caller, Verb},
-    body, error,
+    body, error, headers,
     params::Named,
     problem::Problem,
 };
@@ -87,6 +87,9 @@ pub(crate) fn begun(id: ExecutionId) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
     if let Ok(place) = HeaderValue::from_str(&format!("/v1/executions/{id}")) {
         response.headers_mut().insert(header::LOCATION, place);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(headers::EXECUTION, id);
     }
     response
 }
