@@ -69,7 +69,11 @@ impl Fixture {
 
     /// Writes the application below `apps` and its recordings below `recordings`.
     pub fn write(&self, apps: &Path, recordings: &Path) -> Result<()> {
-        copy(&fixtures().join("scale-room"), &apps.join(&self.app), Some(&|text| text.replace("scale-room", &self.app)))?;
+        copy(
+            &fixtures().join("scale-room"),
+            &apps.join(&self.app),
+            Some(&|text| text.replace("scale-room", &self.app)),
+        )?;
         let folder = recordings.join(&self.app);
         create_dir_all(&folder)?;
         for script in &self.scripts {

@@ -40,7 +40,9 @@ fn lay_out(workspace: &Workspace, to: &Path) -> Result<()> {
     // How the C library looks names up where nobody tells it: also in /etc/hosts.
     fs::write(to.join("etc").join("nsswitch.conf"), "hosts: files dns\n").context("the file cannot be written")?;
     let mut copy = workspace.command("cp");
-    run_command(copy.args(["nexus", "nexus-relay", "nexus-orchestrator"].map(|name| workspace.programs().join(name))).arg(to))?;
+    run_command(
+        copy.args(["nexus", "nexus-relay", "nexus-orchestrator"].map(|name| workspace.programs().join(name))).arg(to),
+    )?;
     let plugins = workspace.root.join("plugins").join("dist");
     run_command(workspace.command("cp").arg("--recursive").arg(plugins.join(".")).arg(share.join("plugins")))?;
     let mut samples = workspace.command("cp");

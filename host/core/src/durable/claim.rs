@@ -257,8 +257,13 @@ impl Durable {
             run.over.cancel();
         }
         let (status, _) = watch::channel(Status::Active);
-        let live =
-            before.unwrap_or_else(|| Live { app: app.clone(), status, news: Arc::new(News::default()), span: Span::none(), run: None });
+        let live = before.unwrap_or_else(|| Live {
+            app: app.clone(),
+            status,
+            news: Arc::new(News::default()),
+            span: Span::none(),
+            run: None,
+        });
         let live = Live { run: None, ..live };
         self.live().insert(id, live.clone());
         match self.load(&live, id).await {

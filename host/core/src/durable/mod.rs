@@ -235,7 +235,13 @@ impl Durable {
         let news = Arc::new(News::default());
         let run = Arc::new(Run::new(made, Arc::clone(&news), Vec::new()));
         let (status, changes) = watch::channel(Status::Active);
-        let live = Live { app: run.application.app.name.clone(), status, news, span: run.span.clone(), run: Some(Arc::clone(&run)) };
+        let live = Live {
+            app: run.application.app.name.clone(),
+            status,
+            news,
+            span: run.span.clone(),
+            run: Some(Arc::clone(&run)),
+        };
         self.live().insert(id, live);
         drop(beginning);
         // The host stops if nobody drives: then the execution goes on at the next.
