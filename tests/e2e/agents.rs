@@ -1,6 +1,6 @@
 //! Agents: many steps against a model (a stand-in that replays a script) that has faults.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fmt::Write as _, fs, net::TcpListener, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use nexus_tests::{House, HouseOptions, programs};
@@ -32,7 +32,7 @@ fn write_script(recordings: &Path) -> Result<(u64, u64)> {
             "model": "small", "key": { "operation": format!("{APP}/count"), "said": TASK, "results": turn },
             "answer": answer, "tool_calls": tool, "tokens": tokens, "latency_ms": 0, "origin": "written",
         });
-        lines += &format!("{line}\n");
+        let _ = writeln!(lines, "{line}");
     }
     fs::write(folder.join("count.agent.jsonl"), lines)?;
     Ok((input, output))

@@ -1,6 +1,6 @@
 //! Executions of workflows: walked in a container, seen, waiting, killed, cancelled and done again.
 
-use std::{fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use nexus_tests::{DockerEngine, House, Stage};
@@ -56,8 +56,10 @@ fn write_app(stage: &Stage) -> Result<()> {
     fs::write(app.join("any.json"), "{}")?;
     let mut operations = String::new();
     for (name, tasks) in OPERATIONS {
-        operations +=
-            &format!("    {name}: {{ input: any.json, output: any.json, workflow: workflows/{name}.yaml }}\n");
+        let _ = writeln!(
+            operations,
+            "    {name}: {{ input: any.json, output: any.json, workflow: workflows/{name}.yaml }}"
+        );
         write_workflow(&app, name, tasks)?;
     }
     let yaml = format!(

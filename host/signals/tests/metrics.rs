@@ -152,6 +152,12 @@ impl RuntimeStore for Broken {
     async fn write(&self, _: Batch, _: Durability) -> Result<(), StoreError> {
         Err(out_of_reach())
     }
+    async fn write_if(&self, _: &Key, _: &[u8], _: Batch, _: Durability) -> Result<bool, StoreError> {
+        Err(out_of_reach())
+    }
+    fn is_exclusive(&self) -> bool {
+        true
+    }
     async fn compare_and_set(
         &self,
         _: &Key,

@@ -68,6 +68,9 @@ struct Open {
     writer: JoinHandle<Result<(), StoreError>>,
 }
 
+/// What became of a batch.
+type Applying = Result<(), StoreError>;
+
 impl EmbeddedStore {
     /// Opens the file, or makes it (readable by its owner only). Blocks: after a crash the file is checked first.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
@@ -128,7 +131,7 @@ impl EmbeddedStore {
     fn all_of(
         &self,
         batch: Batch,
-    ) -> Result<(usize, impl FnOnce(&mut Tables<'_>) -> Result<(), StoreError> + Send + 'static), StoreError> {
+    ) -> Result<(usize, impl FnOnce(&mut Tables<'_>) -> Applying + Send + 'static), StoreError> {
         let mut changes = Vec::with_capacity(batch.len());
         let (mut bytes, quota) = (0, self.quota);
         for write in batch {

@@ -32,7 +32,7 @@ Examples:
   cargo xtask fuzz component --seconds 3600   an hour of one
   cargo xtask fuzz component --seconds 0 tests/fuzz/artifacts/component/crash-…   one input again")]
 pub(crate) struct Arguments {
-    /// Which: component, arguments, types, manifest, prompt, workflow_document; all, one after the other, if left out.
+    /// Which: component, arguments, types, manifest, prompt, `workflow_document`; all, one after the other, if left out.
     target: Option<String>,
     /// An input to try again.
     input: Option<PathBuf>,

@@ -117,9 +117,9 @@ impl WorkflowSoak {
             Ok((killed?, houses))
         })?;
         let api = &houses.first().context("a server runs")?.api;
-        let begun = shared.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let known = shared.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         wait_until_done(api, say).with_context(|| houses[0].nexus.tail(20))?;
-        let report = report::check(api, &begun, &service, &killed, begin.elapsed());
+        let report = report::check(api, &known, &service, &killed, begin.elapsed());
         for house in houses {
             house.stop()?;
         }

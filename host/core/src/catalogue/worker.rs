@@ -220,13 +220,11 @@ impl WorkerCatalogue {
 
     /// The execution of a workflow that the program names, if it is not over.
     fn run_of(&self, execution: &str) -> Result<Option<Arc<Run>>, CatalogueError> {
-        match self.standing(execution)? {
-            Standing::Open(work) => Ok(work.run),
-            _ => {
-                self.desk.release(self.id(execution)?);
-                Ok(None)
-            }
+        if let Standing::Open(work) = self.standing(execution)? {
+            return Ok(work.run);
         }
+        self.desk.release(self.id(execution)?);
+        Ok(None)
     }
 
     fn step(&self, arguments: Value) -> Answered {

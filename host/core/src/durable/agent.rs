@@ -45,20 +45,17 @@ impl Calling<'_> {
             messages.extend(self.remembered().await?);
         }
         let input = with.get("input").cloned().unwrap_or(Value::Null);
-        match &prompt {
-            Some(prompt) => {
-                let rendered = PromptTemplate::compile(prompt).and_then(|template| template.render(&input));
-                let rendered = rendered.map_err(|error| configuration(error.to_string()))?;
-                messages.extend(rendered.into_iter().map(|message| match message.role {
-                    Role::System => ChatMessage::System { content: message.content },
-                    Role::User => ChatMessage::User { content: message.content },
-                    Role::Assistant => ChatMessage::Assistant { content: message.content, tool_calls: Vec::new() },
-                }));
-            }
-            None => {
-                let content = input.as_str().map_or_else(|| input.to_string(), str::to_owned);
-                messages.push(ChatMessage::User { content });
-            }
+        if let Some(prompt) = &prompt {
+            let rendered = PromptTemplate::compile(prompt).and_then(|template| template.render(&input));
+            let rendered = rendered.map_err(|error| configuration(error.to_string()))?;
+            messages.extend(rendered.into_iter().map(|message| match message.role {
+                Role::System => ChatMessage::System { content: message.content },
+                Role::User => ChatMessage::User { content: message.content },
+                Role::Assistant => ChatMessage::Assistant { content: message.content, tool_calls: Vec::new() },
+            }));
+        } else {
+            let content = input.as_str().map_or_else(|| input.to_string(), str::to_owned);
+            messages.push(ChatMessage::User { content });
         }
         let limits = match with.get("limits") {
             Some(said) => {

@@ -26,7 +26,7 @@ const LOST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest such wait.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// How long what an ended execution told is kept for those who watch it.
-const LINGERS: Duration = Duration::from_secs(60);
+const LINGERS: Duration = Duration::from_mins(1);
 
 /// The store has it that another host holds the execution, or is out of reach for too long.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Durable {
         result: Result<Value, WorkflowError>,
         at: Moment,
     ) {
-        let result = self.checked(run, result);
+        let result = checked(run, result);
         let (app, id, records, usage) = (&run.application.app.name, run.id, run.records(), run.spent());
         let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
         let execution = execution(run, &result, at);
@@ -164,22 +164,6 @@ impl Durable {
             cancel.run_until_cancelled(tokio::time::sleep(LINGERS)).await;
             durable.live().remove(&id);
         });
-    }
-
-    /// The output, if the operation's schema has it.
-    fn checked(&self, run: &Run, result: Result<Value, WorkflowError>) -> Result<Value, WorkflowError> {
-        let output = result?;
-        let wrong = nexus_definitions::violations(&run.entry.output, &output);
-        match wrong.first() {
-            None => Ok(output),
-            Some(first) => {
-                let why = format!(
-                    "the output does not satisfy the operation's schema at `{}`: {}",
-                    first.path, first.message
-                );
-                Err(WorkflowError::new(ErrorType::Validation, why).with_status(502))
-            }
-        }
     }
 
     /// Lets an execution wait, in no sandbox.
@@ -266,6 +250,20 @@ impl Durable {
                     return Err(Fenced);
                 }
             }
+        }
+    }
+}
+
+/// The output, if the operation's schema has it.
+fn checked(run: &Run, result: Result<Value, WorkflowError>) -> Result<Value, WorkflowError> {
+    let output = result?;
+    let wrong = nexus_definitions::violations(&run.entry.output, &output);
+    match wrong.first() {
+        None => Ok(output),
+        Some(first) => {
+            let why =
+                format!("the output does not satisfy the operation's schema at `{}`: {}", first.path, first.message);
+            Err(WorkflowError::new(ErrorType::Validation, why).with_status(502))
         }
     }
 }

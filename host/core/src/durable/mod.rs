@@ -200,10 +200,7 @@ impl Durable {
         if self.live().len() >= MAX_OPEN {
             return Err(BeginError::TooMany);
         }
-        let events_after = match workflow.listens {
-            true => self.newest_event(app).await?,
-            false => None,
-        };
+        let events_after = if workflow.listens { self.newest_event(app).await? } else { None };
         let begun = Begun {
             operation: entry.reference.operation.clone(),
             revision: application.revision.clone(),
@@ -372,7 +369,7 @@ pub struct Watching {
 impl Watching {
     /// What came after `seen`, once there is something; an empty list once there is nothing more to come.
     pub async fn next(&mut self, seen: Option<NewsId>) -> Vec<NewsItem> {
-        let mut changes = self.news.changes();
+        let mut told = self.news.changes();
         loop {
             let items = self.news.after(seen);
             if !items.is_empty() {
@@ -382,8 +379,8 @@ impl Watching {
                 return self.news.after(seen);
             }
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return Vec::new() },
-                changed = self.status.changed() => if changed.is_err() { return self.news.after(seen) },
+                more = told.changed() => if more.is_err() { return Vec::new() },
+                other = self.status.changed() => if other.is_err() { return self.news.after(seen) },
             }
         }
     }

@@ -180,7 +180,9 @@ impl News {
     pub(super) fn recall(&self, records: &[Record]) {
         let mut ended: Vec<_> = records.iter().filter(|record| record.ended > 0).cloned().collect();
         ended.sort_by_key(|record| record.ended);
-        ended.into_iter().for_each(|record| self.ended(record));
+        for record in ended {
+            self.ended(record);
+        }
     }
 
     /// What came after `id`.

@@ -106,8 +106,7 @@ impl Calling<'_> {
                 OutgoingError::Invalid(_) => (ErrorType::Configuration, 400),
                 OutgoingError::Denied(_) => (ErrorType::Authorization, 403),
                 OutgoingError::NoSecret(_) => (ErrorType::Configuration, 404),
-                OutgoingError::Egress(_) => (ErrorType::Communication, 502),
-                OutgoingError::TooLarge => (ErrorType::Communication, 502),
+                OutgoingError::Egress(_) | OutgoingError::TooLarge => (ErrorType::Communication, 502),
                 OutgoingError::Late(_) => (ErrorType::Timeout, 408),
             };
             WorkflowError::new(kind, error.to_string()).with_status(status)

@@ -30,8 +30,12 @@ struct State {
     times: BTreeSet<(Moment, ExecutionId)>,
     waiting: HashMap<ExecutionId, (AppName, Waits)>,
     /// How far each application's log was looked at that somebody waited for events of.
-    looked: BTreeMap<AppName, Option<String>>,
+    looked: BTreeMap<AppName, Place>,
 }
+
+/// A place in a log; nothing before its first event.
+#[derive(Clone)]
+struct Place(Option<String>);
 
 impl Parked {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -78,12 +82,12 @@ impl Parked {
         of_app.map(|(id, (_, waits))| (*id, waits.events.clone())).collect()
     }
 
-    fn looked(&self, app: &AppName) -> Option<Option<String>> {
+    fn looked(&self, app: &AppName) -> Option<Place> {
         self.state().looked.get(app).cloned()
     }
 
     fn look_from(&self, app: &AppName, place: Option<String>) {
-        self.state().looked.insert(app.clone(), place);
+        self.state().looked.insert(app.clone(), Place(place));
     }
 
     /// The place after which an execution waits for events.
@@ -127,7 +131,7 @@ impl Durable {
     async fn look_at(&self, core: &Core, app: &AppName) -> Result<(), StoreError> {
         let log = core.events.log();
         let scope = Some(app.clone());
-        let Some(mut place) = self.parked.looked(app) else {
+        let Some(Place(mut place)) = self.parked.looked(app) else {
             // Whoever waits has looked himself when he began to.
             let newest = log.newest(&scope).await?;
             self.parked.look_from(app, newest);

@@ -13,7 +13,7 @@ use super::{
     news::Told,
     now,
     record::{Record, ReplayEffects, journal_key},
-    run::{Beginning, Details, Run, Waits},
+    run::{Beginning, Busy, Details, Run, Waits},
 };
 use crate::Core;
 
@@ -63,13 +63,15 @@ impl Durable {
         }
         tokio::select! {
             biased;
-            performed = self.perform_new(core, run, asked) => performed.unwrap_or(Performed::Over),
-            () = run.parking.cancelled() => if run.over.is_cancelled() { Performed::Over } else { Performed::Suspended },
+            () = run.parking.cancelled() => {}
+            performed = self.perform_new(core, run, asked) => return performed.unwrap_or(Performed::Over),
         }
+        if run.over.is_cancelled() { Performed::Over } else { Performed::Suspended }
     }
 
     async fn perform_new(self: &Arc<Self>, core: &Core, run: &Arc<Run>, asked: Asked) -> Result<Performed, Fenced> {
         let Asked { step, pointer, effect, deadline } = asked;
+        let Some(busy) = run.busy() else { return Ok(Performed::Suspended) };
         let (kind, name) = described(&effect);
         let policy = run.workflow.interrupted.get(&pointer).copied().unwrap_or_default();
         let beginning = Beginning { step, pointer, kind, name, effect: hash(&effect) };
@@ -87,18 +89,22 @@ impl Durable {
             return self.written(run, place, record, now(), had).await;
         }
         let had = match effect {
-            Effect::Wait(until) => match self.wait(run, &record, until, deadline).await {
-                (at, had) => return self.written(run, place, record, at, had).await,
-            },
-            Effect::Listen(patterns) => self.listen_for(core, run, &record, patterns, deadline).await,
+            Effect::Wait(until) => {
+                drop(busy);
+                let (at, had) = self.wait(run, &record, until, deadline).await;
+                return self.written(run, place, record, at, had).await;
+            }
+            Effect::Listen(patterns) => {
+                drop(busy);
+                self.listen_for(core, run, &record, patterns, deadline).await
+            }
             Effect::Call(Call::Function { function: NexusFunction::Operation, .. }) | Effect::Workflow(_) => {
                 self.begun_record(run, &record, policy).await?;
-                self.call_execution(core, run, &record, effect, deadline).await
+                self.call_execution(core, run, busy, &record, effect, deadline).await
             }
             Effect::Call(_) | Effect::Emit(_) => {
-                let _busy = run.busy();
                 self.begun_record(run, &record, policy).await?;
-                let key = self.key(run, &record, policy);
+                let key = key(run, &record, policy);
                 let calling = Calling { core, run, record: &record, key };
                 let left = deadline.map(left_until);
                 let had = within(left, calling.have(effect)).await;
@@ -138,15 +144,6 @@ impl Durable {
         self.write(run, vec![Write::Set { key, value: bytes(record), ttl: None }], durability).await
     }
 
-    /// The key by which whoever has the effect knows it.
-    fn key(&self, run: &Run, record: &Record, policy: InterruptedPolicy) -> String {
-        let plain = sha256_hex(format!("{}\n{}", run.id, record.step));
-        match policy {
-            InterruptedPolicy::RetryAnew if record.begun_times > 1 => format!("{plain}-{}", record.begun_times),
-            _ => plain,
-        }
-    }
-
     /// Writes down how an effect ended, and only then tells.
     async fn written(
         &self,
@@ -157,7 +154,7 @@ impl Durable {
         had: Had,
     ) -> Result<Performed, Fenced> {
         // It is not parked meanwhile.
-        let _busy = run.busy();
+        let Some(_busy) = run.busy() else { return Ok(Performed::Suspended) };
         let Had { mut result, details } = had;
         if run.bytes() > MAX_JOURNAL {
             let why = format!("the journal of the execution has more than {MAX_JOURNAL} bytes");
@@ -182,7 +179,7 @@ impl Durable {
         if let Some(known) = run.decision(&step) {
             return Some(known);
         }
-        let _busy = run.busy();
+        let _busy = run.busy()?;
         let beginning = Beginning { step, pointer, kind: "decision", name: String::new(), effect: String::new() };
         let (place, record) = run.begin(beginning, now());
         let record = Record { decision: Some(decision), ..record };
@@ -213,7 +210,7 @@ impl Durable {
         };
         tokio::select! {
             biased;
-            came = come => came,
+            arrived = come => arrived,
             never = idle => never,
         }
     }
@@ -243,18 +240,18 @@ impl Durable {
         self: &Arc<Self>,
         core: &Core,
         run: &Arc<Run>,
+        busy: Busy<'_>,
         record: &Record,
         effect: Effect,
         deadline: Option<Moment>,
     ) -> Had {
-        let _busy = run.busy();
         let id = super::child_id(run.id, record.begun, &record.step);
-        let calling = Calling { core, run, record, key: self.key(run, record, InterruptedPolicy::Retry) };
+        let calling = Calling { core, run, record, key: key(run, record, InterruptedPolicy::Retry) };
         let begun = match within_result(deadline.map(left_until), calling.begin_execution(id, effect)).await {
             Ok(begun) => begun,
             Err(had) => return had,
         };
-        drop(_busy);
+        drop(busy);
         let details = Details { execution: Some(id), ..Details::default() };
         let Some(mut status) = begun.status else {
             return Had { result: begun.had, details: Details { path: begun.path, usage: begun.usage, ..details } };
@@ -282,6 +279,15 @@ impl Durable {
     ) -> Result<Option<String>, nexus_model::StoreError> {
         let log = nexus_signals::EventLog::new(Arc::clone(&self.runtime), usize::MAX);
         log.newest(&Some(app.clone())).await
+    }
+}
+
+/// The key by which whoever has the effect knows it.
+fn key(run: &Run, record: &Record, policy: InterruptedPolicy) -> String {
+    let plain = sha256_hex(format!("{}\n{}", run.id, record.step));
+    match policy {
+        InterruptedPolicy::RetryAnew if record.begun_times > 1 => format!("{plain}-{}", record.begun_times),
+        _ => plain,
     }
 }
 

@@ -134,8 +134,9 @@ impl Durable {
     pub(super) async fn recorded(&self, run: &Run, of: ExecutionId, record: &Record, effect: &Effect) -> Option<Had> {
         match effect {
             Effect::Wait(_)
-            | Effect::Call(Call::AgentStart { .. } | Call::AgentTurn(_))
-            | Effect::Call(Call::Function { function: NexusFunction::Prompt, .. }) => return None,
+            | Effect::Call(
+                Call::AgentStart { .. } | Call::AgentTurn(_) | Call::Function { function: NexusFunction::Prompt, .. },
+            ) => return None,
             _ => {}
         }
         let history = match self.history(&run.application.app.name, of).await {
@@ -188,12 +189,11 @@ fn difference(before: Option<&Record>, after: Option<&Record>) -> Option<StepDif
         }
     };
     let change = match (before, after) {
-        (None, None) => return None,
         (None, Some(_)) => "added",
         (Some(_), None) => "removed",
         (Some(one), Some(other)) if one.effect != other.effect => "asked",
         (Some(one), Some(other)) if told(one) != told(other) || one.decision != other.decision => "answered",
-        (Some(_), Some(_)) => return None,
+        (None, None) | (Some(_), Some(_)) => return None,
     };
     let shown = after.or(before)?;
     Some(StepDifference {

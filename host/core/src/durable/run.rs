@@ -234,10 +234,14 @@ impl Run {
         same.filter_map(|record| record.event.clone()).max()
     }
 
-    /// An effect is being had for as long as the value lives.
-    pub(super) fn busy(&self) -> Busy<'_> {
-        self.state().busy += 1;
-        Busy(self)
+    /// An effect is being had for as long as the value lives; nothing if the execution is leaving its sandbox.
+    pub(super) fn busy(&self) -> Option<Busy<'_>> {
+        let mut state = self.state();
+        if self.parking.is_cancelled() {
+            return None;
+        }
+        state.busy += 1;
+        Some(Busy(self))
     }
 
     /// A step waits for as long as the value lives.
@@ -257,7 +261,7 @@ impl Run {
         let listening = state.waiting.values().filter(|waits| !waits.events.is_empty());
         let after = listening.map(|waits| waits.after.clone()).min().flatten();
         state.parked = Waits { until, events, after };
-        drop(state);
+        // Before anything else is begun.
         self.parking.cancel();
     }
 

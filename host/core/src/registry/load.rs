@@ -14,7 +14,7 @@ use nexus_model::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Application, ApplicationRegistry, RegistryError, Slot, Slots,
+    Application, ApplicationRegistry, Earlier, RegistryError, Slot, Slots,
     entry::{CodeSlot, Definition, OperationEntry},
     lifecycle,
 };
@@ -199,16 +199,16 @@ impl ApplicationRegistry {
             return Ok(Arc::clone(serving));
         }
         let known = || self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (app.clone(), revision.clone());
-        if let Some(application) = known().iter().find(|(known, _)| *known == key) {
-            return Ok(Arc::clone(&application.1));
+        if let Some(earlier) = known().iter().find(|earlier| earlier.app == *app && earlier.revision == *revision) {
+            return Ok(Arc::clone(&earlier.application));
         }
         let snapshot = self.definitions.read_at(app, revision).await?.ok_or(AtError::Unknown)?;
         let application = self.prepare(app, &snapshot, serving.as_deref()).await;
         let application = Arc::new(application.map_err(|faults| AtError::Faulty(faults.len()))?);
+        let (app, revision) = (app.clone(), revision.clone());
         let mut known = known();
         known.truncate(EARLIER - 1);
-        known.insert(0, (key, Arc::clone(&application)));
+        known.insert(0, Earlier { app, revision, application: Arc::clone(&application) });
         Ok(application)
     }
 

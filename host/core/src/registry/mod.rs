@@ -65,6 +65,13 @@ pub(crate) struct Application {
     pub(crate) rate: Option<Arc<Rate>>,
 }
 
+/// An application as it was in a revision.
+pub(crate) struct Earlier {
+    app: AppName,
+    revision: Revision,
+    application: Arc<Application>,
+}
+
 impl Application {
     /// The operations that it offers: not those made of steps of its workflows.
     pub(crate) fn offers(&self) -> impl Iterator<Item = &Arc<OperationEntry>> {
@@ -125,7 +132,7 @@ pub struct ApplicationRegistry {
     /// Tells hosts on the same store of what this one has changed.
     told: Changes,
     /// Applications of earlier revisions that executions go by, those asked for last first.
-    earlier: Mutex<Vec<((AppName, Revision), Arc<Application>)>>,
+    earlier: Mutex<Vec<Earlier>>,
 }
 
 impl ApplicationRegistry {

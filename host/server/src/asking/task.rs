@@ -40,7 +40,7 @@ pub(crate) struct Task {
 
 impl Task {
     /// Finds an operation in a folder of applications; `alias` names another model than its prompt does.
-    pub(crate) fn find(apps: &Path, reference: OperationRef, alias: Option<String>) -> Result<Self, TaskError> {
+    pub(crate) fn find(apps: &Path, reference: &OperationRef, alias: Option<String>) -> Result<Self, TaskError> {
         let wrong = |message: String| TaskError::Operation(message);
         let all = read_apps(apps)?;
         let files = all.get(&reference.app);

@@ -30,9 +30,9 @@ pub(super) async fn run(call: &Call, output: Output) -> Result<(), Failure> {
     if response.status() == StatusCode::ACCEPTED {
         let begun: BegunView = client.read(response).await?;
         if output.json {
-            output.value(&begun)
+            output.value(&begun);
         } else {
-            output.line(&begun.execution)
+            output.line(&begun.execution);
         }
         return Ok(());
     }

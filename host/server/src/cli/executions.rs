@@ -207,9 +207,9 @@ async fn replay(connection: &Connection, id: &str, asked: &Value, output: Output
         match (&again.comparison, again.status.as_str()) {
             (Some(comparison), _) => {
                 if output.json {
-                    output.value(comparison)
+                    output.value(comparison);
                 } else {
-                    show_comparison(comparison, output)
+                    show_comparison(comparison, output);
                 }
                 return Ok(());
             }

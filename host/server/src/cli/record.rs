@@ -35,7 +35,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let reference = reference(record)?;
     let settings = load(record.config.as_ref(), environment)?;
-    let task = Task::find(&record.apps, reference, record.model.clone())?;
+    let task = Task::find(&record.apps, &reference, record.model.clone())?;
     let models = models(&settings, AllSecrets::of_operator(&settings.secrets_dir, environment, redactor))?;
     let Some(model) = settings.models.get(task.alias()).map(|settings| settings.model.clone()) else {
         let help = "add it to the settings, name them with --config, or name another model with --model";

@@ -38,7 +38,7 @@ impl Report {
     /// The mean of all scores. A case without an answer has the score 0.
     #[expect(clippy::cast_precision_loss, reason = "there are at most some hundred thousand scores")]
     pub(crate) fn mean(&self) -> Option<f64> {
-        let scores = self.outcomes.iter().flat_map(|outcome| outcome.scores.iter().map(|score| score.score));
+        let scores = self.outcomes.iter().flat_map(|outcome| outcome.scores.iter().map(|score| score.value));
         let unanswered = self.outcomes.iter().filter(|outcome| outcome.scores.is_empty()).count();
         let count = scores.clone().count() + unanswered;
         (count > 0).then(|| scores.sum::<f64>() / count as f64)
@@ -70,7 +70,7 @@ fn value(outcome: &Outcome) -> Value {
     let score = |score: &Score| {
         json!({
             "evaluator": score.evaluator,
-            "score": score.score,
+            "score": score.value,
             "passes": score.passes(),
             "reason": score.reason,
             "judge": score.judge,
@@ -110,7 +110,7 @@ fn rows(outcome: &Outcome, often: bool) -> Vec<Vec<String>> {
     let answer = outcome.answer.as_ref().map(|answer| format!("; the answer is {}", shown(answer)));
     let scored = |score: &Score| {
         let answer = answer.as_deref().filter(|_| !score.passes()).unwrap_or_default();
-        row(&score.evaluator, rounded(score.score), &format!("{}{answer}", score.reason))
+        row(&score.evaluator, rounded(score.value), &format!("{}{answer}", score.reason))
     };
     outcome.scores.iter().map(scored).collect()
 }
@@ -139,7 +139,7 @@ mod tests {
     use super::{Outcome, Report, Score};
 
     fn score(evaluator: &str, score: f64, reason: &str) -> Score {
-        Score { evaluator: evaluator.to_owned(), score, reason: reason.to_owned(), judge: None }
+        Score { evaluator: evaluator.to_owned(), value: score, reason: reason.to_owned(), judge: None }
     }
 
     fn outcome(case: usize, turn: usize, error: Option<&str>, scores: Vec<Score>) -> Outcome {

@@ -81,7 +81,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Score {
     pub(crate) evaluator: String,
     /// From 0 to 1; it passes above 0.
-    pub(crate) score: f64,
+    pub(crate) value: f64,
     pub(crate) reason: String,
     /// The alias of the model that was asked.
     pub(crate) judge: Option<String>,
@@ -89,7 +89,7 @@ pub(crate) struct Score {
 
 impl Score {
     pub(crate) fn passes(&self) -> bool {
-        self.score > 0.0
+        self.value > 0.0
     }
 }
 
@@ -212,7 +212,7 @@ impl Trial<'_> {
         outcome.latency_ms = u64::try_from(latency.as_millis()).ok();
         for (evaluator, verdict) in verdicts(&task.prompt.tests, test, &generation.value) {
             let score = match verdict {
-                Verdict::Scored(score, reason) => Score { evaluator, score, reason, judge: None },
+                Verdict::Scored(value, reason) => Score { evaluator, value, reason, judge: None },
                 Verdict::Ask(judgement) => self.judged(evaluator, judgement, &mut outcome.usage).await?,
             };
             outcome.scores.push(score);
@@ -231,11 +231,11 @@ impl Trial<'_> {
             schema: None,
             timeout: TIMEOUT,
         };
-        let (score, reason) = match patiently(async || self.models.converse(&request, None).await).await {
+        let (value, reason) = match patiently(async || self.models.converse(&request, None).await).await {
             Ok((reply, _)) => {
                 *usage = *usage + reply.usage;
                 match judgement.verdict(&reply.content) {
-                    Verdict::Scored(score, reason) => (score, reason),
+                    Verdict::Scored(value, reason) => (value, reason),
                     Verdict::Ask(_) => (0.0, "the judge has another question".to_owned()),
                 }
             }
@@ -245,7 +245,7 @@ impl Trial<'_> {
                 (0.0, format!("the judge does not answer: {error}"))
             }
         };
-        Ok(Score { evaluator, score, reason, judge: Some(judgement.model) })
+        Ok(Score { evaluator, value, reason, judge: Some(judgement.model) })
     }
 }
 

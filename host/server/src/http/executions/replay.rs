@@ -66,9 +66,10 @@ pub(crate) async fn replay(
     let apps = readable(&api, &caller)?;
     let (parts, body) = request.into_parts();
     let body = body::read(&api, &parts.headers, body).await?;
-    let asked: ReplayBody = match body.iter().all(u8::is_ascii_whitespace) {
-        true => ReplayBody::default(),
-        false => serde_json::from_slice(&body).map_err(|error| error::invalid_json(error.to_string()))?,
+    let asked: ReplayBody = if body.iter().all(u8::is_ascii_whitespace) {
+        ReplayBody::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| error::invalid_json(error.to_string()))?
     };
     let effects = match asked.effects.as_deref() {
         None | Some("recorded") => ReplayEffects::Recorded,
