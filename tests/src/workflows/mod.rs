@@ -9,7 +9,7 @@ mod victims;
 
 use std::{
     collections::BTreeMap,
-    fs::{create_dir_all, remove_dir_all},
+    fs::{copy, create_dir_all, remove_dir_all},
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -140,8 +140,10 @@ impl WorkflowSoak {
             WalkerDriver::Docker(host) => format!("{{ driver: docker, docker_host: \"{host}\" }}"),
         };
         let store = redis.map_or_else(|| "embedded".to_owned(), RedisServer::url);
+        let repository = folder.join("definitions.git");
         let settings = format!(
-            "sandbox: {driver}\nstore: {store}\nlog: {{ level: warn }}\negress: {{ private_networks: [\"127.0.0.0/8\"] }}\n"
+            "sandbox: {driver}\nstore: {store}\ndefinitions: {{ repository: {} }}\nlog: {{ level: warn }}\negress: {{ private_networks: [\"127.0.0.0/8\"] }}\n",
+            repository.display()
         );
         let mut houses: Vec<House> = Vec::new();
         for host in 0..if self.redis { 2 } else { 1 } {
@@ -151,8 +153,22 @@ impl WorkflowSoak {
                 HouseOptions::new(self.programs.clone(), apps.clone(), recordings.clone(), settings.clone());
             houses.push(match houses.first() {
                 None => House::start(options, &data)?,
-                Some(first) => House::start_beside(first, options, &data)?,
+                Some(first) => {
+                    // Both are one: they have one key, and the first has the applications.
+                    let store = data.join("store");
+                    create_dir_all(&store)?;
+                    for file in ["master-key", "admin-key"] {
+                        copy(first.store().join(file), store.join(file))?;
+                    }
+                    House::start_beside(first, HouseOptions { apps: None, ..options }, &data)?
+                }
             });
+        }
+        let served = |house: &House| house.api.get(&format!("/v1/apps/{APP}")).is_ok_and(|reply| reply.status == 200);
+        let end = Instant::now() + PATIENCE;
+        while !houses.iter().all(served) {
+            ensure!(Instant::now() < end, "the application is not served everywhere");
+            sleep(Duration::from_millis(20));
         }
         Ok(houses)
     }
