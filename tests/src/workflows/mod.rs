@@ -5,7 +5,7 @@ mod app;
 mod counter;
 mod random;
 mod report;
-mod victims;
+mod walkers;
 
 use std::{
     collections::BTreeMap,
@@ -22,12 +22,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-pub use self::{counter::CountingService, report::WorkflowReport};
+pub use self::{counter::CountingService, report::WorkflowReport, walkers::WalkerDriver};
 use self::{
     app::{APP, Race, STEPS},
     counter::Asked,
     random::Random,
-    victims::Victims,
 };
 use crate::{Api, House, HouseOptions, RedisServer};
 
@@ -39,15 +38,6 @@ const TAKE_OVER: Duration = Duration::from_secs(15);
 const BETWEEN: (u64, u64) = (60, 700);
 /// Of so many kills of a host that is not alone, one leaves it dead until the other has taken over.
 const LEFT_DEAD: usize = 5;
-
-/// What programs walk workflows in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WalkerDriver {
-    /// Plain processes.
-    Process,
-    /// Containers of the engine that listens there, as `unix:///run/docker.sock`.
-    Docker(String),
-}
 
 /// How much is done.
 #[derive(Debug, Clone)]
@@ -205,13 +195,12 @@ impl WorkflowSoak {
         say: &dyn Fn(&str),
     ) -> Result<Killed> {
         let mut random = Random::new(self.seed);
-        let victims = Victims::of(&self.driver);
         let mut killed = Killed::default();
         for number in 0..self.kills {
             sleep(Duration::from_millis(BETWEEN.0 + random.below(BETWEEN.1 - BETWEEN.0)));
             let host = usize::try_from(random.below(houses.len() as u64))?;
             if number % 3 == 2 {
-                killed.programs += victims.kill(&houses[host])?;
+                killed.programs += self.driver.kill(&houses[host])?;
             } else {
                 let left_dead = self.redis && killed.servers % LEFT_DEAD == LEFT_DEAD - 1;
                 locked(&shared.hosts).remove(&host);
