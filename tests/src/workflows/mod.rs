@@ -5,11 +5,11 @@ mod app;
 mod counter;
 mod random;
 mod report;
-mod victims;
+mod walkers;
 
 use std::{
     collections::BTreeMap,
-    fs::{create_dir_all, remove_dir_all},
+    fs::{copy, create_dir_all, remove_dir_all},
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -22,11 +22,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+pub use self::{counter::CountingService, report::WorkflowReport, walkers::WalkerDriver};
 use self::{
     app::{APP, Race, STEPS},
     counter::Asked,
     random::Random,
-    victims::Victims,
 };
 pub use self::{counter::CountingService, report::WorkflowReport};
 use crate::{Api, House, HouseOptions, RedisServer};
@@ -39,15 +39,6 @@ const TAKE_OVER: Duration = Duration::from_secs(15);
 const BETWEEN: (u64, u64) = (60, 700);
 /// Of so many kills of a host that is not alone, one leaves it dead until the other has taken over.
 const LEFT_DEAD: usize = 5;
-
-/// What programs walk workflows in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WalkerDriver {
-    /// Plain processes.
-    Process,
-    /// Containers of the engine that listens there, as `unix:///run/docker.sock`.
-    Docker(String),
-}
 
 /// How much is done.
 #[derive(Debug, Clone)]
@@ -135,8 +126,10 @@ impl WorkflowSoak {
             WalkerDriver::Docker(host) => format!("{{ driver: docker, docker_host: \"{host}\" }}"),
         };
         let store = redis.map_or_else(|| "embedded".to_owned(), RedisServer::url);
+        let repository = folder.join("definitions.git");
         let settings = format!(
-            "sandbox: {driver}\nstore: {store}\nlog: {{ level: warn }}\negress: {{ private_networks: [\"127.0.0.0/8\"] }}\n"
+            "sandbox: {driver}\nstore: {store}\ndefinitions: {{ repository: {} }}\nlog: {{ level: warn }}\negress: {{ private_networks: [\"127.0.0.0/8\"] }}\n",
+            repository.display()
         );
         let mut houses: Vec<House> = Vec::new();
         for host in 0..if self.redis { 2 } else { 1 } {
@@ -145,8 +138,22 @@ impl WorkflowSoak {
             let options = HouseOptions::new(self.programs.clone(), apps.clone(), recordings.clone(), settings.clone());
             houses.push(match houses.first() {
                 None => House::start(options, &data)?,
-                Some(first) => House::start_beside(first, options, &data)?,
+                Some(first) => {
+                    // Both are one: they have one key, and the first has the applications.
+                    let store = data.join("store");
+                    create_dir_all(&store)?;
+                    for file in ["master-key", "admin-key"] {
+                        copy(first.store().join(file), store.join(file))?;
+                    }
+                    House::start_beside(first, HouseOptions { apps: None, ..options }, &data)?
+                }
             });
+        }
+        let served = |house: &House| house.api.get(&format!("/v1/apps/{APP}")).is_ok_and(|reply| reply.status == 200);
+        let end = Instant::now() + PATIENCE;
+        while !houses.iter().all(served) {
+            ensure!(Instant::now() < end, "the application is not served everywhere");
+            sleep(Duration::from_millis(20));
         }
         Ok(houses)
     }
@@ -186,13 +193,12 @@ impl WorkflowSoak {
         say: &dyn Fn(&str),
     ) -> Result<Killed> {
         let mut random = Random::new(self.seed);
-        let victims = Victims::of(&self.driver);
         let mut killed = Killed::default();
         for number in 0..self.kills {
             sleep(Duration::from_millis(BETWEEN.0 + random.below(BETWEEN.1 - BETWEEN.0)));
             let host = usize::try_from(random.below(houses.len() as u64))?;
             if number % 3 == 2 {
-                killed.programs += victims.kill(&houses[host])?;
+                killed.programs += self.driver.kill(&houses[host])?;
             } else {
                 let left_dead = self.redis && killed.servers % LEFT_DEAD == LEFT_DEAD - 1;
                 locked(&shared.hosts).remove(&host);

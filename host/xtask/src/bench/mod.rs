@@ -8,6 +8,9 @@ mod load;
 mod machine;
 mod memory;
 mod plugins;
+mod workflows;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -30,6 +33,9 @@ pub(crate) struct Arguments {
     /// Seconds of each measurement under load.
     #[arg(long, default_value_t = 10, value_name = "NUMBER")]
     seconds: u32,
+    /// The folder of built programs to be taken instead of the workspace's, for `workflows`.
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -44,6 +50,8 @@ enum Name {
     Memory,
     /// Start-up and resident memory with 1,000 plugins that nobody calls.
     Plugins,
+    /// Executions of a workflow with three effects, in a warm container and in a plain process, and a thousand that wait.
+    Workflows,
 }
 
 /// What was measured, and under which settings.
@@ -68,13 +76,16 @@ impl Figure {
 
 /// Builds, measures, prints.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    build::run(workspace)?;
+    if arguments.programs.is_none() {
+        build::run(workspace)?;
+    }
     let findings = match arguments.name {
         Name::Http => http::measure(workspace, arguments.seconds)?,
         Name::Calls => calls::measure(workspace)?,
         Name::Activate => activate::measure(workspace)?,
         Name::Memory => memory::measure(workspace)?,
         Name::Plugins => plugins::measure(workspace)?,
+        Name::Workflows => workflows::measure(workspace, arguments.seconds, arguments.programs.as_ref())?,
     };
     print(&findings, arguments.json, &machine::describe());
     Ok(())
