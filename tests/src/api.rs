@@ -87,6 +87,52 @@ impl Api {
         self.post(&format!("/v1/apps/{app}/operations/{operation}"), input.to_string().as_bytes())
     }
 
+    /// Begins an execution of an operation that has a workflow, and does not wait for it (`Prefer: respond-async`).
+    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<Reply> {
+        let path = format!("/v1/apps/{app}/operations/{operation}");
+        self.send(
+            &path,
+            &[("content-type", "application/json"), ("prefer", "respond-async")],
+            input.to_string().as_bytes(),
+        )
+    }
+
+    /// Begins an execution as [`Api::begin`] does; its id.
+    pub fn begun(&self, app: &str, operation: &str, input: &Value) -> Result<String> {
+        let begun = self.begin(app, operation, input)?.success()?;
+        begun["execution"].as_str().map(ToOwned::to_owned).with_context(|| format!("nothing was begun: {begun}"))
+    }
+
+    /// An execution, with its steps if it is of a workflow.
+    pub fn execution(&self, id: &str) -> Result<Value> {
+        self.get(&format!("/v1/executions/{id}"))?.success()
+    }
+
+    /// Waits until an execution stands like this.
+    pub fn until(&self, id: &str, status: &str) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let execution = self.execution(id)?;
+            if execution["status"] == status {
+                return Ok(execution);
+            }
+            if Instant::now() > deadline {
+                bail!("the execution is not `{status}` in time: {execution}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `GET` of server-sent events after one, until the stream ends.
+    pub fn events_after(&self, path: &str, seen: &str) -> Result<Reply> {
+        let begin = Instant::now();
+        let mut request = self.agent.get(format!("{}{path}", self.base)).header("last-event-id", seen);
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        read(request.call().with_context(|| format!("GET {path}"))?, begin)
+    }
+
     /// What the oracle says about an operation.
     pub fn optimization(&self, app: &str, operation: &str) -> Result<Value> {
         self.get(&format!("/v1/apps/{app}/operations/{operation}/optimization"))?.success()
@@ -138,20 +184,12 @@ impl Api {
         self.post_as(&format!("/v1/events?app={app}"), "application/cloudevents-batch+json", body.as_bytes())
     }
 
-    /// Begins an operation without waiting for its end; the execution.
-    pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<String> {
-        let path = format!("/v1/apps/{app}/operations/{operation}");
-        let headers = [("content-type", "application/json"), ("prefer", "respond-async")];
-        let begun = self.post_with(&path, &headers, input.to_string().as_bytes())?.success()?;
-        begun["execution"].as_str().map(str::to_owned).with_context(|| format!("no execution was begun: {begun}"))
-    }
-
     fn post_as(&self, path: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
-        self.post_with(path, &[("content-type", media_type)], body)
+        self.send(path, &[("content-type", media_type)], body)
     }
 
     /// `POST` with these header fields.
-    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
+    pub fn send(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
         let begin = Instant::now();
         let mut request = self.agent.post(format!("{}{path}", self.base));
         for (name, value) in headers {

@@ -44,8 +44,10 @@ pub struct HouseOptions {
     pub recordings: PathBuf,
     /// How long a replayed answer takes.
     pub latency: Latency,
-    /// The seed of the replay's latencies.
+    /// The seed of the replay's latencies and faults.
     pub seed: u64,
+    /// Faults of the replay on purpose, as its `--faults` takes them.
+    pub faults: &'static str,
     /// Refuse a coder's request whose prompt is not the one that was recorded.
     pub strict_coder: bool,
     /// Where the replay writes requests that have no recording.
@@ -66,6 +68,7 @@ impl HouseOptions {
             recordings,
             latency: Latency::None,
             seed: 7,
+            faults: "",
             strict_coder: false,
             missing: None,
             settings,
@@ -210,6 +213,7 @@ fn start_replay(options: &HouseOptions, data: &Path) -> Result<Program> {
     let mut command = program(options, "nexus-replay", options.cores.map(|(_, replay)| replay))?;
     command.arg("--apps").arg(&options.replayed).arg("--recordings").arg(&options.recordings);
     command.args(["--listen", "127.0.0.1:0", "--seed", &options.seed.to_string()]);
+    command.args(["--faults", options.faults]);
     command.args(["--latency", if options.latency == Latency::Recorded { "recorded" } else { "none" }]);
     if options.strict_coder {
         command.arg("--strict-coder");

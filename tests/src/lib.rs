@@ -16,6 +16,7 @@ mod python;
 mod recordings;
 mod redis;
 mod stage;
+mod workflows;
 
 pub use api::{Api, Reply};
 pub use bases::{BaseImages, peers};
@@ -31,3 +32,4 @@ pub use python::python;
 pub use recordings::{Counts, OperationInputs, count, inputs};
 pub use redis::{RedisCluster, RedisServer};
 pub use stage::{Checkout, Stage, git, programs};
+pub use workflows::{CountingService, WalkerDriver, WorkflowReport, WorkflowSoak};

@@ -4,6 +4,7 @@ mod events;
 mod fsync;
 mod redis_outage;
 mod trace;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ Examples:
   cargo xtask soak swap          a minute of 500 calls a second while their component is swapped
   cargo xtask soak writers       16 writers of one file, 200 times each
   cargo xtask soak fsync         that a write is on the disk before it is acknowledged
+  cargo xtask soak workflows     executions of workflows through a thousand kills
   cargo xtask soak redis-outage  Redis stopped for a minute, then killed for a minute, under load"
 )]
 pub(crate) struct Arguments {
@@ -66,13 +68,17 @@ enum What {
     },
     /// Watches the system calls of one HTTP write. Needs `strace`.
     Fsync,
+    /// Kills servers and the programs in sandboxes under executions of workflows: each ends, each effect is had as often as it may.
+    Workflows(workflows::Arguments),
     /// Takes Redis away under load: what callers see, and how soon it is over.
     RedisOutage(redis_outage::Arguments),
 }
 
 /// Runs a proof, or the tests with hostile input again and again.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
-    build::run(workspace)?;
+    if !matches!(&arguments.what, Some(What::Workflows(arguments)) if !arguments.is_of_workspace()) {
+        build::run(workspace)?;
+    }
     match &arguments.what {
         None => hostile(workspace, arguments.rounds),
         Some(What::Events(arguments)) => events::run(workspace, arguments),
@@ -81,6 +87,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         Some(What::Swap { seconds }) => swap(workspace, *seconds),
         Some(What::Writers { times }) => writers(workspace, *times),
         Some(What::Fsync) => fsync::run(workspace),
+        Some(What::Workflows(arguments)) => workflows::run(workspace, arguments),
         Some(What::RedisOutage(arguments)) => redis_outage::run(workspace, arguments),
     }
 }

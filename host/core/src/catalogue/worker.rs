@@ -22,7 +22,7 @@ use super::host::schema_of;
 use crate::{
     Core,
     audit_log::Denial,
-    durable::{Asked, Performed, Run, Told},
+    durable::{Asked, Performed, Run},
     tools::{ToolScope, short},
     work::{Brought, Desk, Standing, Work},
 };
@@ -339,7 +339,7 @@ fn add_journal(told: &mut Value, run: &Run, after: usize) {
 /// Tells those who watch an execution of its steps.
 fn tell(run: &Run, progress: Vec<StepProgress>) {
     for StepProgress { step, task, phase } in progress {
-        run.news.tell(Told::Step { step, task, phase });
+        run.news.step(step, task, phase);
     }
 }
 

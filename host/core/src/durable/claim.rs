@@ -1,10 +1,12 @@
 //! Takes executions up: those that wait, when they are woken, and those of hosts that are no more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use nexus_model::{AppName, Durability, ExecutionId, Key, StoreError, Write};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Durable, Live, Status, bytes,
@@ -102,12 +104,13 @@ impl Durable {
         open: Open,
         found: Vec<u8>,
     ) -> Result<(), StoreError> {
-        if self.live().contains_key(&id) {
+        let begins = self.beginning.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        if begins || self.live().contains_key(&id) {
             return Ok(());
         }
         match &open.holder {
-            // One that this host is about to begin.
-            Some(holder) if *holder == self.host => return Ok(()),
+            // One that this host let go, because the store was out of reach.
+            Some(holder) if *holder == self.host => {}
             Some(holder) if self.lives(holder).await? => return Ok(()),
             _ => {}
         }
@@ -115,11 +118,10 @@ impl Durable {
             return Ok(());
         }
         let (status, _) = watch::channel(Status::Parked(open.parked.and_then(|parked| parked.until)));
-        let (news, over) = (Arc::default(), self.cancel.child_token());
-        self.live().insert(id, Live { app: app.clone(), status, news, over, run: None });
+        self.live().insert(id, Live { app: app.clone(), status, news: Arc::default(), run: None });
         match open.parked {
             Some(ParkedFor { until, listens: false }) if until.is_some() => {
-                self.parked.wait(id, app, Waits { until, events: Vec::new() });
+                self.parked.wait(id, app, Waits { until, ..Waits::default() });
             }
             // It looks itself for what it waits for.
             _ => self.wake_now(id).await,
@@ -163,7 +165,7 @@ impl Durable {
             Err(error) => {
                 tracing::warn!(execution = %id, %error, "an execution cannot go on yet");
                 let until = Some(super::now().plus(LOOK));
-                self.parked.wait(id, &live.app, Waits { until, events: Vec::new() });
+                self.parked.wait(id, &live.app, Waits { until, ..Waits::default() });
             }
         }
     }
@@ -191,7 +193,7 @@ impl Durable {
             begun,
             epoch: open.epoch,
             fence,
-            over: live.over.child_token(),
+            over: self.cancel.child_token(),
         };
         if live.news.is_empty() {
             live.news.recall(&records);
@@ -243,14 +245,9 @@ impl Durable {
             run.over.cancel();
         }
         let (status, _) = watch::channel(Status::Active);
-        let live = before.unwrap_or_else(|| Live {
-            app: app.clone(),
-            status,
-            news: Arc::new(News::default()),
-            over: CancellationToken::new(),
-            run: None,
-        });
-        let live = Live { over: CancellationToken::new(), run: None, ..live };
+        let live =
+            before.unwrap_or_else(|| Live { app: app.clone(), status, news: Arc::new(News::default()), run: None });
+        let live = Live { run: None, ..live };
         self.live().insert(id, live.clone());
         match self.load(&live, id).await {
             Ok(Some(run)) => {

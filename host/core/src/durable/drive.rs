@@ -21,6 +21,8 @@ use crate::{
 
 /// The wait before a sandbox is asked for again that could not be had.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Half the pause after a sandbox was lost; twice as long for each that is lost at the same step.
+const LOST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// How long what an ended execution told is kept for those who watch it.
@@ -52,7 +54,7 @@ impl Durable {
     async fn drive(self: Arc<Self>, core: &Core, run: Arc<Run>) {
         match self.stay(core, &run).await {
             Stay::Ended(result, at) => self.finish(core, &run, result, at).await,
-            Stay::Parked => self.park(&run).await,
+            Stay::Parked => self.park(core, &run).await,
             Stay::Over => self.let_go(&run).await,
         }
     }
@@ -71,6 +73,7 @@ impl Durable {
                 run: Some(Arc::clone(run)),
             };
             let brought = tokio::select! {
+                biased;
                 () = run.over.cancelled() => return Stay::Over,
                 () = run.parking.cancelled() => return Stay::Parked,
                 brought = core.sandboxes().walk(work) => brought,
@@ -92,6 +95,10 @@ impl Durable {
                     if lost >= MAX_LOST {
                         let why = format!("its sandbox was lost {lost} times at the same step: {why}");
                         return Stay::Ended(Err(runtime(why)), run.clock());
+                    }
+                    // What is lost may be given out again until its end is noticed.
+                    if run.over.run_until_cancelled(tokio::time::sleep(LOST_PAUSE * (1 << lost))).await.is_none() {
+                        return Stay::Over;
                     }
                 }
                 Err(error) => {
@@ -115,7 +122,7 @@ impl Durable {
     ) {
         let result = self.checked(run, result);
         let (app, id, records, usage) = (&run.application.app.name, run.id, run.records(), run.spent());
-        let count = records.len();
+        let numbers: Vec<u64> = records.iter().map(|record| record.number).collect();
         let execution = execution(run, &result, at);
         let history = History { begun: run.begun.clone(), records, ended: at, result, usage };
         let ttl = Some(self.executions.kept_for());
@@ -128,7 +135,7 @@ impl Durable {
             Ok(write) => writes.push(write),
             Err(error) => tracing::warn!(%error, "an execution could not be written down"),
         }
-        writes.extend((0..count).map(|number| Write::Delete { key: journal_key(app, id, number) }));
+        writes.extend(numbers.into_iter().map(|number| Write::Delete { key: journal_key(app, id, number) }));
         if self.write(run, writes, Durability::Synced).await.is_err() {
             return self.let_go(run).await;
         }
@@ -174,12 +181,22 @@ impl Durable {
     }
 
     /// Lets an execution wait, in no sandbox.
-    async fn park(self: &Arc<Self>, run: &Arc<Run>) {
+    async fn park(self: &Arc<Self>, core: &Core, run: &Arc<Run>) {
         let waits = run.waits();
         let until = waits.until;
         let parked = Some(ParkedFor { until, listens: !waits.events.is_empty() });
         let open = Open { holder: Some(self.host.clone()), epoch: run.epoch, parked };
-        if self.hold(run, &open, Durability::Soon).await.is_err() {
+        let app = &run.application.app.name;
+        let waiting = run.waiting_records().into_iter();
+        let waiting = waiting.map(|record| Write::Set {
+            key: journal_key(app, run.id, record.number),
+            value: bytes(&record),
+            ttl: None,
+        });
+        let waiting: Vec<_> = waiting.collect();
+        if self.write(run, waiting, Durability::Soon).await.is_err()
+            || self.hold(run, &open, Durability::Soon).await.is_err()
+        {
             return self.let_go(run).await;
         }
         run.news.tell(Told::Parked { until_unix_ms: until.map(|until| until.0) });
@@ -187,7 +204,12 @@ impl Durable {
             live.run = None;
             live.status.send_replace(Status::Parked(until));
         }
-        self.parked.wait(run.id, &run.application.app.name, waits);
+        let (id, after, patterns) = (run.id, waits.after.clone(), waits.events.clone());
+        self.parked.wait(id, app, waits);
+        // One that came before it was known that somebody waits for it.
+        if !patterns.is_empty() && core.events.is_there_like(app, after, &patterns).await {
+            self.wake(id).await;
+        }
     }
 
     /// Writes down who holds an execution from now on.

@@ -18,7 +18,7 @@ mod replay;
 mod run;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -130,8 +130,6 @@ struct Live {
     app: AppName,
     status: watch::Sender<Status>,
     news: Arc<News>,
-    /// Takes it out of this host's hands.
-    over: CancellationToken,
     /// The journal, while it is in memory.
     run: Option<Arc<Run>>,
 }
@@ -144,6 +142,8 @@ pub(crate) struct Durable {
     /// This host among others on the store.
     host: String,
     live: Mutex<HashMap<ExecutionId, Live>>,
+    /// Those that are being written down for the first time.
+    beginning: Mutex<HashSet<ExecutionId>>,
     parked: Parked,
     /// Executions to be driven, and whoever drives them.
     begun: mpsc::Sender<Arc<Run>>,
@@ -166,6 +166,7 @@ impl Durable {
             executions,
             host,
             live: Mutex::default(),
+            beginning: Mutex::default(),
             parked: Parked::default(),
             begun,
             to_drive: Mutex::new(Some(to_drive)),
@@ -215,6 +216,7 @@ impl Durable {
             Write::Set { key: begun_key(app, id), value: bytes(&begun), ttl: None },
             Write::Set { key, value: fence.clone(), ttl: None },
         ];
+        let beginning = Beginning::of(&self.beginning, id);
         self.runtime.write(writes, Durability::Synced).await?;
         let made = Made {
             id,
@@ -230,14 +232,9 @@ impl Durable {
         let news = Arc::new(News::default());
         let run = Arc::new(Run::new(made, Arc::clone(&news), Vec::new()));
         let (status, changes) = watch::channel(Status::Active);
-        let live = Live {
-            app: run.application.app.name.clone(),
-            status,
-            news,
-            over: run.over.clone(),
-            run: Some(Arc::clone(&run)),
-        };
+        let live = Live { app: run.application.app.name.clone(), status, news, run: Some(Arc::clone(&run)) };
         self.live().insert(id, live);
+        drop(beginning);
         // The host stops if nobody drives: then the execution goes on at the next.
         let _ = self.begun.send(run).await;
         Ok(changes)
@@ -323,6 +320,25 @@ impl Durable {
     /// How many executions of this host wait in no sandbox.
     pub(crate) fn parked(&self) -> usize {
         self.live().values().filter(|live| live.run.is_none()).count()
+    }
+}
+
+/// An execution that is being written down for the first time.
+struct Beginning<'a> {
+    all: &'a Mutex<HashSet<ExecutionId>>,
+    id: ExecutionId,
+}
+
+impl<'a> Beginning<'a> {
+    fn of(all: &'a Mutex<HashSet<ExecutionId>>, id: ExecutionId) -> Self {
+        all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Self { all, id }
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What those who watch an execution are told.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,6 +13,8 @@ use super::record::Record;
 
 /// Pieces of news that are kept for whoever comes late or comes back.
 const KEPT: usize = 2_000;
+/// Steps that are remembered to have been told.
+const STEPS: usize = 10_000;
 
 /// Where a piece of news stands: how many steps had ended, and which of those since then it is. Grows, also when another host
 /// has the execution: what ended is in its journal.
@@ -124,6 +126,8 @@ pub(crate) struct News {
 struct Ring {
     items: VecDeque<NewsItem>,
     last: NewsId,
+    /// What was told of steps: who walks a workflow once more tells it again.
+    steps: HashSet<(String, String)>,
 }
 
 impl Default for News {
@@ -145,6 +149,16 @@ impl News {
         ring.push(NewsItem { id, news });
         drop(ring);
         self.changed.send_replace(());
+    }
+
+    /// Tells of a step unless that was told before.
+    pub(crate) fn step(&self, step: String, task: String, phase: String) {
+        let mut ring = self.ring();
+        if ring.steps.len() < STEPS && !ring.steps.insert((step.clone(), phase.clone())) {
+            return;
+        }
+        drop(ring);
+        self.tell(Told::Step { step, task, phase });
     }
 
     /// Tells that a step has ended, which is written down.

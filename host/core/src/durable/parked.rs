@@ -15,9 +15,6 @@ use crate::Core;
 
 /// How often it is looked for events that other hosts published.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long it is known how far a log was looked at while nobody waits for its events, in milliseconds: whoever is woken and finds
-/// nothing parks again sooner.
-const KNOWN_MS: i64 = 60_000;
 /// Events that are looked at in one step.
 const PAGE: usize = 200;
 
@@ -32,14 +29,8 @@ pub(super) struct Parked {
 struct State {
     times: BTreeSet<(Moment, ExecutionId)>,
     waiting: HashMap<ExecutionId, (AppName, Waits)>,
-    /// How far each application's log was looked at, while somebody waits for its events, or lately did.
-    looked: BTreeMap<AppName, Looked>,
-}
-
-struct Looked {
-    place: Option<String>,
-    /// When somebody last waited.
-    wanted: Moment,
+    /// How far each application's log was looked at that somebody waited for events of.
+    looked: BTreeMap<AppName, Option<String>>,
 }
 
 impl Parked {
@@ -88,21 +79,16 @@ impl Parked {
     }
 
     fn looked(&self, app: &AppName) -> Option<Option<String>> {
-        self.state().looked.get(app).map(|looked| looked.place.clone())
+        self.state().looked.get(app).cloned()
     }
 
     fn look_from(&self, app: &AppName, place: Option<String>) {
-        self.state().looked.insert(app.clone(), Looked { place, wanted: now() });
+        self.state().looked.insert(app.clone(), place);
     }
 
-    /// Forgets the places of applications whose events nobody has waited for lately.
-    fn look_only_at(&self, apps: &BTreeSet<AppName>, now: Moment) {
-        self.state().looked.retain(|app, looked| {
-            if apps.contains(app) {
-                looked.wanted = now;
-            }
-            now.0.saturating_sub(looked.wanted.0) < KNOWN_MS
-        });
+    /// The place after which an execution waits for events.
+    fn after(&self, id: ExecutionId) -> Option<String> {
+        self.state().waiting.get(&id).and_then(|(_, waits)| waits.after.clone())
     }
 }
 
@@ -130,9 +116,7 @@ impl Durable {
     /// stood: an event that is missed here is found there.
     pub(crate) async fn listen(&self, core: &Core) {
         while crate::start::wait(LOOK, &self.cancel).await {
-            let apps = self.parked.listened_to();
-            self.parked.look_only_at(&apps, now());
-            for app in &apps {
+            for app in &self.parked.listened_to() {
                 if let Err(error) = self.look_at(core, app).await {
                     tracing::warn!(%app, %error, "it could not be looked for events");
                 }
@@ -144,11 +128,13 @@ impl Durable {
         let log = core.events.log();
         let scope = Some(app.clone());
         let Some(mut place) = self.parked.looked(app) else {
-            // Whoever parked before looked at the log up to here, or a little further.
+            // Whoever waits has looked himself when he began to.
             let newest = log.newest(&scope).await?;
             self.parked.look_from(app, newest);
-            for (id, _) in self.parked.listeners(app) {
-                self.wake(id).await;
+            for (id, patterns) in self.parked.listeners(app) {
+                if core.events.is_there_like(app, self.parked.after(id), &patterns).await {
+                    self.wake(id).await;
+                }
             }
             return Ok(());
         };

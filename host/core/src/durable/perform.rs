@@ -71,11 +71,13 @@ impl Durable {
     async fn perform_new(self: &Arc<Self>, core: &Core, run: &Arc<Run>, asked: Asked) -> Result<Performed, Fenced> {
         let Asked { step, pointer, effect, deadline } = asked;
         let (kind, name) = described(&effect);
-        let of = serde_json::to_value(&effect).map(|effect| sha256_hex(canonical_json(&effect))).unwrap_or_default();
         let policy = run.workflow.interrupted.get(&pointer).copied().unwrap_or_default();
-        let beginning = Beginning { step, pointer, kind, name, effect: of };
+        let beginning = Beginning { step, pointer, kind, name, effect: hash(&effect) };
         let (place, record) = run.begin(beginning, now());
-        run.news.tell(Told::Begun { step: record.step.clone(), kind: record.kind.clone(), name: record.name.clone() });
+        if record.begun_times == 1 {
+            let (step, kind, name) = (record.step.clone(), record.kind.clone(), record.name.clone());
+            run.news.tell(Told::Begun { step, kind, name });
+        }
         if deadline.is_some_and(|deadline| deadline <= now().max(run.clock())) {
             let at = deadline.unwrap_or_default();
             let had = Had { result: Err(Failure::Deadline), details: Details::default() };
@@ -90,12 +92,12 @@ impl Durable {
             },
             Effect::Listen(patterns) => self.listen_for(core, run, &record, patterns, deadline).await,
             Effect::Call(Call::Function { function: NexusFunction::Operation, .. }) | Effect::Workflow(_) => {
-                self.begun_record(run, place, &record, policy).await?;
+                self.begun_record(run, &record, policy).await?;
                 self.call_execution(core, run, &record, effect, deadline).await
             }
             Effect::Call(_) | Effect::Emit(_) => {
                 let _busy = run.busy();
-                self.begun_record(run, place, &record, policy).await?;
+                self.begun_record(run, &record, policy).await?;
                 let key = self.key(run, &record, policy);
                 let calling = Calling { core, run, record: &record, key };
                 let left = deadline.map(left_until);
@@ -122,22 +124,17 @@ impl Durable {
     }
 
     /// Writes down that an effect is begun. What must not be had twice is on the disk before.
-    async fn begun_record(
-        &self,
-        run: &Run,
-        place: usize,
-        record: &Record,
-        policy: InterruptedPolicy,
-    ) -> Result<(), Fenced> {
+    async fn begun_record(&self, run: &Run, record: &Record, policy: InterruptedPolicy) -> Result<(), Fenced> {
         let durability = match policy {
-            InterruptedPolicy::Fail => Durability::Synced,
-            InterruptedPolicy::Retry | InterruptedPolicy::RetryAnew => Durability::Soon,
+            // Who honours the key does not mind.
+            InterruptedPolicy::Retry => Durability::Soon,
+            InterruptedPolicy::RetryAnew | InterruptedPolicy::Fail => Durability::Synced,
         };
-        self.put(run, place, record, durability).await
+        self.put(run, record, durability).await
     }
 
-    async fn put(&self, run: &Run, place: usize, record: &Record, durability: Durability) -> Result<(), Fenced> {
-        let key = journal_key(&run.application.app.name, run.id, place);
+    async fn put(&self, run: &Run, record: &Record, durability: Durability) -> Result<(), Fenced> {
+        let key = journal_key(&run.application.app.name, run.id, record.number);
         self.write(run, vec![Write::Set { key, value: bytes(record), ttl: None }], durability).await
     }
 
@@ -159,13 +156,15 @@ impl Durable {
         at: Moment,
         had: Had,
     ) -> Result<Performed, Fenced> {
+        // It is not parked meanwhile.
+        let _busy = run.busy();
         let Had { mut result, details } = had;
         if run.bytes() > MAX_JOURNAL {
             let why = format!("the journal of the execution has more than {MAX_JOURNAL} bytes");
             result = Err(Failure::Error(runtime(why).with_status(507)));
         }
         let record = run.ended(record, Outcome { at, result }, details);
-        self.put(run, place, &record, Durability::Synced).await?;
+        self.put(run, &record, Durability::Synced).await?;
         let record = run.note(place, record);
         let outcome = record.outcome.clone();
         run.news.ended(record);
@@ -183,10 +182,11 @@ impl Durable {
         if let Some(known) = run.decision(&step) {
             return Some(known);
         }
+        let _busy = run.busy();
         let beginning = Beginning { step, pointer, kind: "decision", name: String::new(), effect: String::new() };
         let (place, record) = run.begin(beginning, now());
         let record = Record { decision: Some(decision), ..record };
-        self.put(run, place, &record, Durability::Synced).await.ok()?;
+        self.put(run, &record, Durability::Synced).await.ok()?;
         run.news.ended(run.note(place, record));
         Some(decision)
     }
@@ -195,7 +195,7 @@ impl Durable {
         let end = deadline.map_or(until, |deadline| deadline.min(until));
         let replayed = run.begun.replay.is_some();
         if !replayed {
-            let waits = Waits { until: Some(end), events: Vec::new() };
+            let waits = Waits { until: Some(end), ..Waits::default() };
             self.until(run, record, waits, tokio::time::sleep(left_until(end))).await;
         }
         let result = if end < until { Err(Failure::Deadline) } else { Ok(Value::Null) };
@@ -227,7 +227,7 @@ impl Durable {
         deadline: Option<Moment>,
     ) -> Had {
         let after = run.last_event(&record.effect).or_else(|| run.begun.events_after.clone());
-        let waits = Waits { until: deadline, events: patterns.clone() };
+        let waits = Waits { until: deadline, events: patterns.clone(), after: after.clone() };
         let found = core.events.next_like(&run.application.app.name, after, &patterns);
         let had = async {
             match found.await {
@@ -260,7 +260,7 @@ impl Durable {
             return Had { result: begun.had, details: Details { path: begun.path, usage: begun.usage, ..details } };
         };
         let again = now().plus(LOOK_AGAIN);
-        let waits = Waits { until: Some(deadline.map_or(again, |deadline| deadline.min(again))), events: Vec::new() };
+        let waits = Waits { until: Some(deadline.map_or(again, |deadline| deadline.min(again))), ..Waits::default() };
         let ended = async {
             loop {
                 if let super::Status::Ended(ended) = &*status.borrow_and_update() {
@@ -283,6 +283,21 @@ impl Durable {
         let log = nexus_signals::EventLog::new(Arc::clone(&self.runtime), usize::MAX);
         log.newest(&Some(app.clone())).await
     }
+}
+
+/// The same for effects that are the same whenever they are had: what only says when or in which execution is left out.
+fn hash(effect: &Effect) -> String {
+    let mut effect = match effect {
+        Effect::Wait(_) => return sha256_hex(b"wait"),
+        effect => serde_json::to_value(effect).unwrap_or_default(),
+    };
+    if effect["effect"] == "emit"
+        && let Some(event) = effect["of"].as_object_mut()
+    {
+        event.remove("id");
+        event.remove("time");
+    }
+    sha256_hex(canonical_json(&effect))
 }
 
 /// What kind of effect it is, and of what.

@@ -86,6 +86,8 @@ pub(super) struct ParkedFor {
 /// What is written down of one step that has an effect, or decides something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// Its number in the journal. Numbers grow, with gaps: what only waited when a host died was not written down.
+    pub number: u64,
     /// The step: its name in the execution.
     pub step: String,
     /// Its task: a JSON Pointer into the document.
@@ -150,8 +152,8 @@ pub(super) fn begun_key(app: &AppName, id: ExecutionId) -> Key {
 }
 
 /// Their journals: one record a key, in their order.
-pub(super) fn journal_key(app: &AppName, id: ExecutionId, number: usize) -> Key {
-    Key::of_app(app, "journal", format!("{id}/{number:06}"))
+pub(super) fn journal_key(app: &AppName, id: ExecutionId, number: u64) -> Key {
+    Key::of_app(app, "journal", format!("{id}/{number:08}"))
 }
 
 /// What all keys of a journal begin with.

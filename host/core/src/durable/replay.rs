@@ -217,6 +217,7 @@ mod tests {
         let outcome = Some(Outcome { at: Moment(1), result: Ok(answer) });
         let (effect, text) = (effect.to_owned(), String::new);
         Record {
+            number: 0,
             step: step.to_owned(),
             pointer: text(),
             kind: "tool".to_owned(),

@@ -126,7 +126,9 @@ impl Run {
         }
         let Beginning { step, pointer, kind, name, effect } = beginning;
         let (kind, begun_times) = (kind.to_owned(), 1);
+        let number = state.records.last().map_or(0, |last| last.number + 1);
         let record = Record {
+            number,
             step,
             pointer,
             kind,
@@ -172,6 +174,12 @@ impl Run {
             *slot = record.clone();
         }
         record
+    }
+
+    /// The records of steps that wait, which are not written down while they do.
+    pub(super) fn waiting_records(&self) -> Vec<Record> {
+        let waits = |record: &&Record| record.outcome.is_none() && ["wait", "listen"].contains(&record.kind.as_str());
+        self.state().records.iter().filter(waits).cloned().collect()
     }
 
     /// How many steps have ended.
@@ -246,7 +254,9 @@ impl Run {
         }
         let until = state.waiting.values().filter_map(|waits| waits.until).min();
         let events = state.waiting.values().flat_map(|waits| waits.events.iter().cloned()).collect();
-        state.parked = Waits { until, events };
+        let listening = state.waiting.values().filter(|waits| !waits.events.is_empty());
+        let after = listening.map(|waits| waits.after.clone()).min().flatten();
+        state.parked = Waits { until, events, after };
         drop(state);
         self.parking.cancel();
     }
@@ -264,6 +274,8 @@ pub(super) struct Waits {
     pub(super) until: Option<Moment>,
     /// Events like one of these.
     pub(super) events: Vec<EventPattern>,
+    /// Those that came after this place in the application's log.
+    pub(super) after: Option<String>,
 }
 
 impl State {

@@ -193,6 +193,22 @@ impl Events {
         }
     }
 
+    /// Whether there is an event as [`Events::next_like`] waits for; also if that is not known.
+    pub(crate) async fn is_there_like(&self, app: &AppName, after: Option<String>, patterns: &[EventPattern]) -> bool {
+        let (scope, mut after) = (Some(app.clone()), after);
+        loop {
+            let Ok(events) = self.log.read(&scope, after.as_deref(), LOOKED_AT).await else { return true };
+            let fits = |event: &Value| patterns.iter().any(|pattern| pattern.matches(event));
+            if events.iter().any(|logged| fits(&logged.event.to_json())) {
+                return true;
+            }
+            if events.len() < LOOKED_AT {
+                return false;
+            }
+            after = events.last().map(|last| last.id.clone());
+        }
+    }
+
     async fn log_surely(&self, outgoing: Outgoing) {
         loop {
             match self.deliver(&outgoing.scope, &outgoing.event).await {

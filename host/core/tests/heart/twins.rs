@@ -15,8 +15,9 @@ use nexus_definitions::BaseImages;
 use nexus_egress::Egress;
 use nexus_model::{
     AnsweredBy, Author, BuildError, Component, ComponentAnswer, ComponentFault, ComponentHost, ComponentKind,
-    DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState, LoadError, ModelError,
-    ModelErrorKind, ModelProvider, OperationRef, PluginHost, RuntimeStore, TokenSink, Usage, sha256_hex,
+    ConverseRequest, DefinitionStore, Execution, ExecutionId, FileTree, GenerateRequest, Generation, JitState,
+    LoadError, ModelError, ModelErrorKind, ModelProvider, OperationRef, PluginHost, Reply, RuntimeStore, TokenSink,
+    Usage, sha256_hex,
 };
 use nexus_signals::{EventBus, EventsConfig, MetricCollector};
 use nexus_state::memory::{MemoryDefinitions, MemoryRuntime};
@@ -143,6 +144,10 @@ impl ModelProvider for Models {
             88_888 => Err(error(ModelErrorKind::RateLimited { retry_after: None })),
             _ => Ok(generation("small", json!({"n": 2 * n}))),
         }
+    }
+
+    async fn converse(&self, _: &ConverseRequest, _: Option<&mut dyn TokenSink>) -> Result<Reply, ModelError> {
+        unimplemented!("no test of the heart has an agent")
     }
 
     fn resolve(&self, alias: &str) -> Option<String> {
@@ -272,6 +277,7 @@ impl Bench {
                 bases: BaseImages { node: String::new(), python: String::new() },
                 arguments: BTreeMap::new(),
             },
+            walker: None,
             remote: None,
             tracker: tracker.clone(),
             cancel: cancel.clone(),

@@ -131,7 +131,8 @@ impl Agent {
                     reply.content
                 });
                 self.conversation.summarised(summary.as_deref(), self.start.context_tokens);
-                Phase::Turn { attempt: 0 }
+                // It took time and tokens, too.
+                self.over().map_or(Phase::Turn { attempt: 0 }, |why| Phase::End(Err(why)))
             }
             (Phase::Wait { attempt, .. }, Heard::Waited) => Phase::Turn { attempt },
             (Phase::Tools { calls, wanted }, Heard::Tools(results)) => self.used_tools(&calls, wanted, results),

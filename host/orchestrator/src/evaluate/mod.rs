@@ -58,8 +58,8 @@ pub struct Evaluators {
     limits: EvaluationLimits,
     turn: Turn<()>,
     places: Semaphore,
-    /// One at the most.
-    idle: Mutex<Option<Child>>,
+    /// With those that are asked, no more than there are places: one is started only when none is here.
+    idle: Mutex<Vec<Child>>,
 }
 
 impl Evaluators {
@@ -100,14 +100,14 @@ impl Evaluators {
         };
         let answer = answer.map_err(|error| self.ended(&error))?;
         if line.len() < MUCH && answer.len() < MUCH {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(child);
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(child);
         }
         drop(place);
         Ok(answer)
     }
 
     fn child(&self) -> io::Result<Child> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle.and_then(Child::living) {
             Some(child) => Ok(child),
             None => Child::start(&self.program, self.limits.memory),

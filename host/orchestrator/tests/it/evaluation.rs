@@ -41,7 +41,7 @@ async fn a_child_evaluates_with_variables_and_says_what_is_wrong() {
 
 #[tokio::test]
 async fn what_fills_the_memory_is_ended() {
-    fails("[range(1e9)]", "128 MiB").await;
+    fails("reduce range(40) as $i ([0, 0, 0, 0]; . + .) | length", "128 MiB").await;
 }
 
 #[tokio::test]

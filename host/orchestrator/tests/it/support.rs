@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 
 /// When executions of tests begin.
 pub(crate) const BEGIN: i64 = 1_700_000_000_000;
+/// How long an evaluation may take.
+const EVALUATION: Duration = Duration::from_secs(6);
 /// Records of a journal that go at one time.
 const PAGE: usize = 3;
 
@@ -137,7 +139,7 @@ impl TestHost {
                 changed.await;
             }
         };
-        if tokio::time::timeout(Duration::from_mins(1), waited).await.is_err() {
+        if tokio::time::timeout(Duration::from_mins(3), waited).await.is_err() {
             let world = self.world();
             let known = world.executions.iter().map(|(id, execution)| {
                 let had: Vec<&String> = execution.had.iter().map(|(step, _)| step).collect();
@@ -155,7 +157,9 @@ impl TestHost {
     /// The whole way of a program in this process: dropping the future is the end of it.
     pub(crate) async fn work(&self) {
         let (here, there) = tokio::io::duplex(1 << 16);
-        let settings = Settings { parallel: 64, evaluators: Evaluators::new(PROGRAM, EvaluationLimits::default()) };
+        // A machine that is busy is slow.
+        let limits = EvaluationLimits { longest: EVALUATION, ..EvaluationLimits::default() };
+        let settings = Settings { parallel: 64, evaluators: Evaluators::new(PROGRAM, limits) };
         let serve = async {
             let session = self.clone().serve(there).await.expect("a session");
             session.waiting().await.expect("no panic");

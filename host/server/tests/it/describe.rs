@@ -102,7 +102,7 @@ fn every_route_is_described() {
     ] {
         assert!(described.iter().any(|name| name == route), "{route} is missing");
     }
-    assert_eq!(described.len(), 77, "{described:?}");
+    assert_eq!(described.len(), 79, "{described:?}");
 }
 
 #[test]

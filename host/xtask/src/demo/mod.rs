@@ -87,6 +87,7 @@ fn options(workspace: &Workspace, arguments: &Arguments) -> HouseOptions {
         recordings: workspace.root.join("apps/recordings"),
         latency: if arguments.fast { Latency::None } else { Latency::Recorded },
         seed: arguments.seed,
+        faults: "",
         strict_coder: true,
         missing: arguments.missing.clone(),
         settings: String::new(),
