@@ -101,7 +101,10 @@ impl<H: SandboxHandler> Members<H> {
 
     /// Takes a place at the fullest sandbox that has one, so that others become idle.
     pub(super) fn take(&mut self, per_sandbox: usize) -> Option<(u64, Serves<H>)> {
-        let has_room = |kept: &Kept<H>| matches!(kept.phase, Phase::Ready { .. }) && kept.load < per_sandbox;
+        // Whoever lost one that has ended may ask before its keeper has noticed.
+        let lives = |kept: &Kept<H>| kept.serves.as_ref().is_some_and(|serves| serves.handle.ended().is_none());
+        let has_room =
+            |kept: &Kept<H>| matches!(kept.phase, Phase::Ready { .. }) && kept.load < per_sandbox && lives(kept);
         let (id, kept) = self.kept.iter_mut().filter(|(_, kept)| has_room(kept)).max_by_key(|(_, kept)| kept.load)?;
         let serves = kept.serves.clone()?;
         kept.load += 1;
