@@ -128,6 +128,20 @@ async fn spares_are_kept_the_dead_are_replaced_and_the_idle_are_ended() {
     assert_eq!(owned(&world.owner), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_has_ended_is_given_to_nobody() {
+    let world = world(&[], settings()).await;
+    for _ in 0..5 {
+        let slot = world.checkout().await;
+        let dead = slot.sandbox().id().to_owned();
+        slot.sandbox().kill().await;
+        drop(slot);
+        // At once: its keeper may not have noticed.
+        assert_ne!(world.checkout().await.sandbox().id(), dead);
+    }
+    world.manager.drain(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn a_drain_waits_and_then_ends_even_the_deaf() {
     let bounds = PoolSettings { grace: Duration::from_millis(200), ..settings() };

@@ -42,9 +42,7 @@ pub(super) fn measure(workspace: &Workspace, seconds: u32, programs: Option<&Pat
     let engine = DockerEngine::find_or_start(&bench.folder.join("engine"))?;
     let programs = programs.map_or_else(|| workspace.programs(), Clone::clone);
     let (mut figures, mut compared) = (Vec::new(), Vec::new());
-    for (name, driver) in
-        [("container", WalkerDriver::Docker(engine.address()?)), ("process", WalkerDriver::Process)]
-    {
+    for (name, driver) in [("container", WalkerDriver::Docker(engine.address()?)), ("process", WalkerDriver::Process)] {
         out::step("bench", &format!("workflows in a {name}"));
         let syncs = syncs(&bench.folder)?;
         figures.push(Figure::new(format!("{name}: disk, write + fsync of 4 KiB, one after another"), syncs, "1/s"));
@@ -54,7 +52,11 @@ pub(super) fn measure(workspace: &Workspace, seconds: u32, programs: Option<&Pat
         let options = HouseOptions::new(programs.clone(), bench.apps(), recordings, settings(&driver));
         let house = House::start(options, &data)?;
         let durable = load(name, &house, seconds, &mut figures)?;
-        figures.push(Figure::new(format!("{name}: executions per fsync that the disk does alone"), durable / syncs, ""));
+        figures.push(Figure::new(
+            format!("{name}: executions per fsync that the disk does alone"),
+            durable / syncs,
+            "",
+        ));
         compared.push(durable);
         naps(name, &house, &driver, &mut figures)?;
         house.stop()?;
@@ -99,7 +101,8 @@ fn app(folder: &Path) -> Result<()> {
     write(folder.join("three.json"), json!({ "document": document("three"), "do": tasks }).to_string())?;
     write(folder.join("nap.json"), json!({ "document": document("nap"), "do": nap }).to_string())?;
     write(folder.join("any.json"), "{}\n")?;
-    let operation = |name: &str| format!("    {name}: {{ input: any.json, output: any.json, workflow: {name}.json }}\n");
+    let operation =
+        |name: &str| format!("    {name}: {{ input: any.json, output: any.json, workflow: {name}.json }}\n");
     let head = format!("apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {APP} }}\nspec:\n  operations:\n");
     let tools = "  tools: { allow: [\"core.state.*\"] }\n";
     Ok(write(folder.join("app.yaml"), head + &operation("three") + &operation("nap") + tools)?)
