@@ -155,7 +155,7 @@ impl Trial<'_> {
     }
 
     fn all(&self) -> impl Iterator<Item = Question<'_>> {
-        self.tasks.iter().flat_map(|task| {
+        self.tasks.iter().flat_map(move |task| {
             (1..)
                 .zip(&task.prompt.tests.cases)
                 .flat_map(move |(case, test)| (1..=self.times).map(move |turn| Question { task, test, case, turn }))
