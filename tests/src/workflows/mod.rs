@@ -22,13 +22,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-pub use self::{counter::CountingService, report::WorkflowReport, walkers::WalkerDriver};
 use self::{
     app::{APP, Race, STEPS},
     counter::Asked,
     random::Random,
 };
-pub use self::{counter::CountingService, report::WorkflowReport};
+pub use self::{counter::CountingService, report::WorkflowReport, walkers::WalkerDriver};
 use crate::{Api, House, HouseOptions, RedisServer};
 
 /// The longest without any progress at the end.
