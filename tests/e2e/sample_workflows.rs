@@ -265,7 +265,7 @@ fn scan(house: &House, secret: &str, id: &str, text: &str) -> Result<u16> {
     }
     let headers = [("content-type", "application/json"), ("x-signature", signature.as_str())];
     let path = format!("/v1/hooks/{INTAKE}/scans");
-    Ok(house.api.with_key(None).send(&path, &headers, body.as_bytes())?.status)
+    Ok(house.api.with_key(None).post_with(&path, &headers, body.as_bytes())?.status)
 }
 
 /// Waits for what became of a document.
