@@ -1,6 +1,9 @@
 //! Has executions go on: in a sandbox, until they end or wait.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use nexus_model::{Durability, Execution, ExecutionId, OperationRef, ServedBy, StoreError, Write};
 use nexus_workflow::{ErrorType, Moment, WorkflowError};
@@ -26,7 +29,9 @@ const LOST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest such wait.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// How long what an ended execution told is kept for those who watch it.
-const LINGERS: Duration = Duration::from_mins(1);
+const LINGERS: Duration = Duration::from_secs(20);
+/// Ended executions for which that is done at one time.
+const MOST_LINGERING: usize = 1_000;
 
 /// The store has it that another host holds the execution, or is out of reach for too long.
 #[derive(Debug)]
@@ -159,10 +164,21 @@ impl Durable {
         if let Some(parent) = &run.begun.parent {
             self.wake(parent.execution).await;
         }
+        self.linger(core, id);
+    }
+
+    /// Keeps what an ended execution told for a while, unless it does for many.
+    fn linger(self: &Arc<Self>, core: &Core, id: ExecutionId) {
+        if self.lingering.load(Ordering::Relaxed) >= MOST_LINGERING {
+            self.live().remove(&id);
+            return;
+        }
+        self.lingering.fetch_add(1, Ordering::Relaxed);
         let (durable, cancel) = (Arc::clone(self), self.cancel.clone());
         core.tasks().spawn(async move {
             cancel.run_until_cancelled(tokio::time::sleep(LINGERS)).await;
             durable.live().remove(&id);
+            durable.lingering.fetch_sub(1, Ordering::Relaxed);
         });
     }
 

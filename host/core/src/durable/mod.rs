@@ -19,7 +19,10 @@ mod run;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -145,6 +148,8 @@ pub(crate) struct Durable {
     /// This host among others on the store.
     host: String,
     live: Mutex<HashMap<ExecutionId, Live>>,
+    /// Those of them that have ended, and are kept for a while for those who watch.
+    lingering: AtomicUsize,
     /// Those that are being written down for the first time.
     beginning: Mutex<HashSet<ExecutionId>>,
     parked: Parked,
@@ -169,6 +174,7 @@ impl Durable {
             executions,
             host,
             live: Mutex::default(),
+            lingering: AtomicUsize::new(0),
             beginning: Mutex::default(),
             parked: Parked::default(),
             begun,
@@ -197,7 +203,7 @@ impl Durable {
         if cause_known && let Some(known) = self.known(app, id).await? {
             return Ok(watch::channel(known).1);
         }
-        if self.live().len() >= MAX_OPEN {
+        if self.live().len().saturating_sub(self.lingering.load(Ordering::Relaxed)) >= MAX_OPEN {
             return Err(BeginError::TooMany);
         }
         let events_after = if workflow.listens { self.newest_event(app).await? } else { None };
@@ -325,7 +331,7 @@ impl Durable {
 
     /// How many executions of this host wait in no sandbox.
     pub(crate) fn parked(&self) -> usize {
-        self.live().values().filter(|live| live.run.is_none()).count()
+        self.live().values().filter(|live| matches!(*live.status.borrow(), Status::Parked(_))).count()
     }
 }
 

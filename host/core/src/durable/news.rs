@@ -199,7 +199,9 @@ impl News {
 impl Ring {
     fn push(&mut self, item: NewsItem) {
         if self.items.len() == KEPT {
-            self.items.pop_front();
+            // What is written down is told before the rest.
+            let rest = self.items.iter().position(|item| !matches!(item.news, Told::Ended(_)));
+            self.items.remove(rest.unwrap_or(0));
         }
         self.items.push_back(item);
     }
