@@ -1,9 +1,14 @@
 //! Checks what workflows say of the rest of their application.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use nexus_model::{AppName, McpServer, Operation, OperationName, PluginName, ToolUse};
-use nexus_workflow::{CallKind, Endpoint, NexusFunction, Part, Running, Task, TaskKind, Template, Transport, Url};
+use nexus_workflow::{
+    Authentication, CallKind, Endpoint, NexusFunction, Part, Running, Task, TaskKind, Template, Transport, Url,
+};
 use serde_json::Value;
 
 use super::{Read, Said, circles, lookup, place, said, tasks};
@@ -99,6 +104,12 @@ impl Checker<'_, '_> {
             TaskKind::Call(CallKind::Nexus(NexusFunction::Tool, with)) => self.tool(task, with),
             TaskKind::Call(CallKind::Nexus(NexusFunction::Operation, with)) => self.operation(task, with),
             TaskKind::Call(CallKind::Nexus(NexusFunction::Agent, with)) => self.tools(task, with),
+            TaskKind::Call(CallKind::Http { endpoint, .. }) => {
+                self.authenticated(task, [endpoint.authentication.as_ref()])
+            }
+            TaskKind::Call(CallKind::Openapi { document, authentication, .. }) => {
+                self.authenticated(task, [document.authentication.as_ref(), authentication.as_ref()]);
+            }
             TaskKind::Call(CallKind::Mcp { method, parameters, transport, .. }) => {
                 self.mcp(task, (method, parameters), transport);
             }
@@ -216,9 +227,26 @@ impl Checker<'_, '_> {
         self.at_value(&at, finding);
     }
 
+    /// A request is made with what the host can put into a header.
+    fn authenticated<const N: usize>(&mut self, task: &Task, all: [Option<&Arc<Authentication>>; N]) {
+        for authentication in all.into_iter().flatten() {
+            if !["basic", "bearer"].contains(&authentication.scheme) {
+                let message = format!("the authentication {} is not there", quoted(authentication.scheme));
+                let finding = Finding::new(FaultCode::Unsupported, message);
+                let expected = "`basic` or `bearer`, or a `credential` of the origin in `spec.tools.http`";
+                self.at_key(&format!("{}/with", task.pointer), finding.expected(expected));
+            }
+        }
+    }
+
     /// A server is one that the application has: what may be reached is said in one place.
     fn mcp(&mut self, task: &Task, (method, parameters): (&str, &Template), transport: &Transport) {
         let at = format!("{}/with/transport", task.pointer);
+        if !["tools/list", "tools/call"].contains(&method) {
+            let finding =
+                Finding::new(FaultCode::Unsupported, format!("{} is not forwarded to servers", quoted(method)));
+            self.at_value(&format!("{}/with/method", task.pointer), finding.expected("`tools/list` or `tools/call`"));
+        }
         let own = match transport {
             Transport::Http(..) => ["http/headers", "http/endpoint/authentication"].as_slice(),
             Transport::Stdio(..) => ["stdio/environment"].as_slice(),
