@@ -90,7 +90,11 @@ impl Api {
     /// Begins an execution of an operation that has a workflow, and does not wait for it (`Prefer: respond-async`).
     pub fn begin(&self, app: &str, operation: &str, input: &Value) -> Result<Reply> {
         let path = format!("/v1/apps/{app}/operations/{operation}");
-        self.send(&path, &[("content-type", "application/json"), ("prefer", "respond-async")], input.to_string().as_bytes())
+        self.send(
+            &path,
+            &[("content-type", "application/json"), ("prefer", "respond-async")],
+            input.to_string().as_bytes(),
+        )
     }
 
     /// What the oracle says about an operation.

@@ -1,6 +1,7 @@
 //! The application whose workflows are killed.
 
 use std::{
+    fmt::Write,
     fs::{create_dir_all, write},
     ops::Range,
     path::Path,
@@ -89,8 +90,10 @@ pub(super) fn write_to(apps: &Path, origin: &str) -> Result<()> {
     let mut operations = String::new();
     for race in Race::ALL {
         let name = race.operation();
-        operations +=
-            &format!("    {name}: {{ input: schemas/any.json, output: schemas/any.json, workflow: workflows/{name}.json }}\n");
+        writeln!(
+            operations,
+            "    {name}: {{ input: schemas/any.json, output: schemas/any.json, workflow: workflows/{name}.json }}"
+        )?;
         write(folder.join(format!("workflows/{name}.json")), race.document(origin).to_string())?;
     }
     write(folder.join("schemas/any.json"), "{}\n")?;

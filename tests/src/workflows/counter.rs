@@ -148,7 +148,9 @@ fn serve(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         }
         locked(&shared.last).insert(effect.0, Instant::now());
         sleep(Duration::from_micros(random.below(LATENCY)));
-        writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}")?;
+        writer.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}",
+        )?;
     }
 }
 

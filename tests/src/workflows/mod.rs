@@ -22,16 +22,18 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-pub use self::{counter::CountingService, report::WorkflowReport, walkers::WalkerDriver};
 use self::{
     app::{APP, Race, STEPS},
     counter::Asked,
     random::Random,
 };
+pub use self::{counter::CountingService, report::WorkflowReport, walkers::WalkerDriver};
 use crate::{Api, House, HouseOptions, RedisServer};
 
 /// The longest without any progress at the end.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// The longest until a server that has executions has a program that walks them.
+const START: Duration = Duration::from_secs(20);
 /// How soon another host is to have taken over what a killed one had.
 const TAKE_OVER: Duration = Duration::from_secs(15);
 /// A kill comes this many milliseconds after the last at the earliest, and so many later at the latest.
@@ -98,7 +100,7 @@ impl WorkflowSoak {
             begun: Mutex::default(),
             stop: AtomicBool::new(false),
         };
-        let begin = Instant::now();
+        let start = Instant::now();
         let (killed, houses) = scope(|threads| -> Result<_> {
             let beginner = threads.spawn(|| self.begin_all(&shared));
             let killed = self.kill_all(&mut houses, &shared, &service, say);
@@ -109,19 +111,14 @@ impl WorkflowSoak {
         let api = &houses.first().context("a server runs")?.api;
         let begun = shared.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         wait_until_done(api, say).with_context(|| houses[0].nexus.tail(20))?;
-        let report = report::check(api, &begun, &service, &killed, begin.elapsed());
+        let report = report::check(api, &begun, &service, &killed, start.elapsed());
         for house in houses {
             house.stop()?;
         }
         report
     }
 
-    fn start(
-        &self,
-        folder: &Path,
-        service: &CountingService,
-        redis: Option<&RedisServer>,
-    ) -> Result<Vec<House>> {
+    fn start(&self, folder: &Path, service: &CountingService, redis: Option<&RedisServer>) -> Result<Vec<House>> {
         let (apps, recordings) = (folder.join("apps"), folder.join("recordings"));
         create_dir_all(&recordings)?;
         app::write_to(&apps, &service.origin())?;
@@ -139,8 +136,7 @@ impl WorkflowSoak {
         for host in 0..if self.redis { 2 } else { 1 } {
             let data = folder.join(format!("data-{host}"));
             create_dir_all(&data)?;
-            let options =
-                HouseOptions::new(self.programs.clone(), apps.clone(), recordings.clone(), settings.clone());
+            let options = HouseOptions::new(self.programs.clone(), apps.clone(), recordings.clone(), settings.clone());
             houses.push(match houses.first() {
                 None => House::start(options, &data)?,
                 Some(first) => {
@@ -174,10 +170,13 @@ impl WorkflowSoak {
             sleep(due.saturating_duration_since(Instant::now()));
             due = (due + every).max(Instant::now());
             let race = Race::ALL[number % Race::ALL.len()];
-            let running: Vec<(usize, Api)> = locked(&shared.hosts).iter().map(|(host, api)| (*host, api.clone())).collect();
+            let running: Vec<(usize, Api)> =
+                locked(&shared.hosts).iter().map(|(host, api)| (*host, api.clone())).collect();
             let Some((host, api)) = running.get(number / Race::ALL.len() % running.len().max(1)) else { continue };
             let id = match api.begin(APP, race.operation(), &json!({ "number": number })) {
-                Ok(reply) if reply.status == 202 => Some(reply.json()["execution"].as_str().context("an execution has an id")?.to_owned()),
+                Ok(reply) if reply.status == 202 => {
+                    Some(reply.json()["execution"].as_str().context("an execution has an id")?.to_owned())
+                }
                 Ok(reply) if reply.status < 500 => bail!("HTTP {}: {}", reply.status, reply.text),
                 // It is killed, or starts.
                 _ => None,
@@ -200,7 +199,7 @@ impl WorkflowSoak {
             sleep(Duration::from_millis(BETWEEN.0 + random.below(BETWEEN.1 - BETWEEN.0)));
             let host = usize::try_from(random.below(houses.len() as u64))?;
             if number % 3 == 2 {
-                killed.programs += self.driver.kill(&houses[host])?;
+                killed.programs += self.kill_programs(&houses[host])?;
             } else {
                 let left_dead = self.redis && killed.servers % LEFT_DEAD == LEFT_DEAD - 1;
                 locked(&shared.hosts).remove(&host);
@@ -217,6 +216,20 @@ impl WorkflowSoak {
             say(&format!("kill {} of {}: {} executions begun", number + 1, self.kills, locked(&shared.begun).len()));
         }
         Ok(killed)
+    }
+}
+
+impl WorkflowSoak {
+    /// Kills the programs of a server as soon as there are some; how many there were.
+    fn kill_programs(&self, house: &House) -> Result<usize> {
+        let end = Instant::now() + START;
+        loop {
+            match self.driver.kill(house)? {
+                0 => ensure!(Instant::now() < end, "no program walks workflows within {START:?}"),
+                killed => return Ok(killed),
+            }
+            sleep(Duration::from_millis(10));
+        }
     }
 }
 

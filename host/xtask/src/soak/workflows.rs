@@ -93,7 +93,9 @@ fn show(report: &WorkflowReport) {
          acknowledged, and all completed",
         out::duration(report.elapsed)
     ));
-    out::line(format!("{effects} effects by key, {requests} requests; in {interrupted} executions a call was not made again"));
+    out::line(format!(
+        "{effects} effects by key, {requests} requests; in {interrupted} executions a call was not made again"
+    ));
     if let (Some(first), Some(last)) = (report.taken_over.first(), report.taken_over.last()) {
         let times = report.taken_over.len();
         out::line(format!("taken over {times} times, after {} to {}", out::duration(*first), out::duration(*last)));
