@@ -1,7 +1,7 @@
 //! The application whose workflows are killed.
 
 use std::{
-    fmt::Write as _,
+    fmt::Write,
     fs::{create_dir_all, write},
     ops::Range,
     path::Path,
@@ -90,10 +90,10 @@ pub(super) fn write_to(apps: &Path, origin: &str) -> Result<()> {
     let mut operations = String::new();
     for race in Race::ALL {
         let name = race.operation();
-        let _ = writeln!(
+        writeln!(
             operations,
             "    {name}: {{ input: schemas/any.json, output: schemas/any.json, workflow: workflows/{name}.json }}"
-        );
+        )?;
         write(folder.join(format!("workflows/{name}.json")), race.document(origin).to_string())?;
     }
     write(folder.join("schemas/any.json"), "{}\n")?;

@@ -32,6 +32,8 @@ use crate::{Api, House, HouseOptions, RedisServer};
 
 /// The longest without any progress at the end.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// The longest until a server that has executions has a program that walks them.
+const START: Duration = Duration::from_secs(20);
 /// How soon another host is to have taken over what a killed one had.
 const TAKE_OVER: Duration = Duration::from_secs(15);
 /// A kill comes this many milliseconds after the last at the earliest, and so many later at the latest.
@@ -98,7 +100,7 @@ impl WorkflowSoak {
             begun: Mutex::default(),
             stop: AtomicBool::new(false),
         };
-        let begin = Instant::now();
+        let start = Instant::now();
         let (killed, houses) = scope(|threads| -> Result<_> {
             let beginner = threads.spawn(|| self.begin_all(&shared));
             let killed = self.kill_all(&mut houses, &shared, &service, say);
@@ -109,7 +111,7 @@ impl WorkflowSoak {
         let api = &houses.first().context("a server runs")?.api;
         let known = shared.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         wait_until_done(api, say).with_context(|| houses[0].nexus.tail(20))?;
-        let report = report::check(api, &known, &service, &killed, begin.elapsed());
+        let report = report::check(api, &begun, &service, &killed, start.elapsed());
         for house in houses {
             house.stop()?;
         }
@@ -197,7 +199,7 @@ impl WorkflowSoak {
             sleep(Duration::from_millis(BETWEEN.0 + random.below(BETWEEN.1 - BETWEEN.0)));
             let host = usize::try_from(random.below(houses.len() as u64))?;
             if number % 3 == 2 {
-                killed.programs += self.driver.kill(&houses[host])?;
+                killed.programs += self.kill_programs(&houses[host])?;
             } else {
                 let left_dead = self.redis && killed.servers % LEFT_DEAD == LEFT_DEAD - 1;
                 locked(&shared.hosts).remove(&host);
@@ -214,6 +216,20 @@ impl WorkflowSoak {
             say(&format!("kill {} of {}: {} executions begun", number + 1, self.kills, locked(&shared.begun).len()));
         }
         Ok(killed)
+    }
+}
+
+impl WorkflowSoak {
+    /// Kills the programs of a server as soon as there are some; how many there were.
+    fn kill_programs(&self, house: &House) -> Result<usize> {
+        let end = Instant::now() + START;
+        loop {
+            match self.driver.kill(house)? {
+                0 => ensure!(Instant::now() < end, "no program walks workflows within {START:?}"),
+                killed => return Ok(killed),
+            }
+            sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -103,11 +103,17 @@ impl Durable {
                 self.call_execution(core, run, busy, &record, effect, deadline).await
             }
             Effect::Call(_) | Effect::Emit(_) => {
-                self.begun_record(run, &record, policy).await?;
-                let key = key(run, &record, policy);
-                let calling = Calling { core, run, record: &record, key };
-                let left = deadline.map(left_until);
-                let had = within(left, calling.have(effect)).await;
+                let calling = Calling { core, run, record: &record, key: key(run, &record, policy) };
+                let having = within(deadline.map(left_until), calling.have(effect));
+                let had = if policy == InterruptedPolicy::Retry {
+                    // Who has the effect twice under one key has it once: that it is begun is for people to see.
+                    let (begun, had) = tokio::join!(self.begun_record(run, &record, policy), having);
+                    begun?;
+                    had
+                } else {
+                    self.begun_record(run, &record, policy).await?;
+                    having.await
+                };
                 let at = now();
                 return self.written(run, place, record, at, had).await;
             }

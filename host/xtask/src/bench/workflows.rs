@@ -4,6 +4,7 @@ use std::{
     fs::{File, create_dir_all, write},
     io::Write,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -40,8 +41,12 @@ pub(super) fn measure(workspace: &Workspace, seconds: u32, programs: Option<&Pat
     let bench = Bench::new(workspace, "workflows")?;
     app(&bench.apps().join(APP))?;
     let engine = DockerEngine::find_or_start(&bench.folder.join("engine"))?;
+    let own = programs.is_none();
     let programs = programs.map_or_else(|| workspace.programs(), Clone::clone);
     let (mut figures, mut compared) = (Vec::new(), Vec::new());
+    if own {
+        figures.extend(echo(workspace, &engine.address()?)?);
+    }
     for (name, driver) in [("container", WalkerDriver::Docker(engine.address()?)), ("process", WalkerDriver::Process)] {
         out::step("bench", &format!("workflows in a {name}"));
         let syncs = syncs(&bench.folder)?;
@@ -106,6 +111,38 @@ fn app(folder: &Path) -> Result<()> {
     let head = format!("apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {APP} }}\nspec:\n  operations:\n");
     let tools = "  tools: { allow: [\"core.state.*\"] }\n";
     Ok(write(folder.join("app.yaml"), head + &operation("three") + &operation("nap") + tools)?)
+}
+
+/// What a line costs there and back through a container's streams, and nothing else: the benchmark of `nexus-sandbox`.
+fn echo(workspace: &Workspace, engine: &str) -> Result<[Figure; 2]> {
+    out::step("bench", "a bare line there and back through a container (cargo bench --bench sandbox)");
+    // No package is named: that would be another set of features.
+    let mut bench = workspace.cargo(["bench", "--profile", "release", "--bench", "sandbox"]);
+    let output =
+        bench.env("DOCKER_HOST", engine).stderr(Stdio::inherit()).output().context("cargo cannot be started")?;
+    ensure!(output.status.success(), "the benchmark `sandbox` failed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().find_map(|line| line.strip_prefix("a line there and back: p50 "));
+    let times = line.and_then(|line| line.split_once(" (")?.0.split_once(", p99 "));
+    let (p50, p99) =
+        times.with_context(|| format!("the benchmark `sandbox` does not say what a line costs: {said}"))?;
+    Ok([
+        Figure::new("container: a bare line there and back, p50", millis(p50)?, "ms"),
+        Figure::new("container: a bare line there and back, p99", millis(p99)?, "ms"),
+    ])
+}
+
+/// Reads a duration as Rust shows it for debugging, such as `153.2µs`.
+fn millis(text: &str) -> Result<f64> {
+    let number = text.trim_end_matches(char::is_alphabetic);
+    let unit = match &text[number.len()..] {
+        "ns" => 1e-6,
+        "µs" => 1e-3,
+        "ms" => 1.0,
+        "s" => 1e3,
+        other => bail!("`{other}` is no unit of time"),
+    };
+    Ok(number.parse::<f64>().with_context(|| format!("`{text}` is no time"))? * unit)
 }
 
 /// How often the disk of a folder does a write and an fsync in a second, one after another.
@@ -218,5 +255,18 @@ fn waiting(api: &Api) -> Result<usize> {
             Some(next) => before = format!("&before={next}"),
             None => return Ok(count),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::millis;
+
+    #[test]
+    fn durations_are_read_in_milliseconds() {
+        let read = ["250ns", "12.5µs", "3.25ms", "1.5s"].map(|text| millis(text).unwrap_or(-1.0));
+        let expected = [0.000_25, 0.012_5, 3.25, 1_500.0];
+        assert!(read.iter().zip(expected).all(|(read, expected)| (read - expected).abs() < 1e-9), "{read:?}");
+        assert!(millis("3 weeks").is_err());
     }
 }
