@@ -2,6 +2,7 @@
 //! kept by a server of the community, notes are summed up at a time of the day.
 
 use std::{
+    fmt::Write as _,
     fs::{read_to_string, write},
     path::{Path, PathBuf},
     process::Command,
@@ -97,7 +98,7 @@ fn ended(house: &House, app: &str, operation: &str) -> Result<Vec<Value>> {
     Ok(listed.into_iter().filter(|one| one["operation"] == operation && over(one)).collect())
 }
 
-fn event(id: &str, kind: &str, subject: &str, data: Value) -> Value {
+fn event(id: &str, kind: &str, subject: &str, data: &Value) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "/tests", "type": kind, "subject": subject,
         "datacontenttype": "application/json", "data": data,
@@ -110,7 +111,7 @@ fn furnish(house: &House) -> Result<()> {
         { "article": "brown tape", "quantity": 6, "unit_price": "1.15" },
         { "article": "medium box", "quantity": 40, "unit_price": "0.62" },
     ]);
-    let placed = event("4711", "order.placed", "4711", json!({ "order": "4711", "lines": lines }));
+    let placed = event("4711", "order.placed", "4711", &json!({ "order": "4711", "lines": lines }));
     house.api.publish(DESK, &[placed])?.success()?;
     let known = |place: &str, text: &str| {
         house.api.put(&format!("/v1/apps/{DESK}/memory/{place}"), "*", text.as_bytes())?.success()
@@ -128,7 +129,7 @@ fn write_in(house: &House, ticket: &str, text: &str) -> Result<String> {
     house.api.begun(DESK, "answer", &json!({ "ticket": ticket, "text": text }))
 }
 
-fn decide(house: &House, decision: Value) -> Result<()> {
+fn decide(house: &House, decision: &Value) -> Result<()> {
     let id = decision.to_string();
     house.api.publish(DESK, &[event(&id, "approval.given", "tickets", decision)])?.success().map(drop)
 }
@@ -146,14 +147,14 @@ fn a_reply_is_sent_when_a_person_approves_it() -> Result<()> {
     let waits = has_status(&house, &crushed, "waiting")?;
     assert_eq!(used(&waits, "emit"), ["approval.wanted"], "{waits}");
     // What is said of another ticket is not meant.
-    decide(&house, json!({ "ticket": "T-3", "approved": false, "by": "ben" }))?;
+    decide(&house, &json!({ "ticket": "T-3", "approved": false, "by": "ben" }))?;
     let declined = has_status(&house, &paper, "completed")?;
     assert_eq!((&declined["output"]["status"], &declined["output"]["why"]), (&json!("escalated"), &json!("declined")));
     assert_eq!(declined["output"]["by"], "ben");
     assert_eq!(used(&declined, "emit"), ["approval.wanted", "ticket.escalated"], "{declined}");
     ensure!(!used(&house.api.execution(&crushed)?, "emit").contains(&"ticket.answered"), "nobody approved that one");
 
-    decide(&house, json!({ "ticket": "T-1", "approved": true, "by": "ann" }))?;
+    decide(&house, &json!({ "ticket": "T-1", "approved": true, "by": "ann" }))?;
     let answered = has_status(&house, &crushed, "completed")?;
     is_right(&answered)?;
     house.stop()
@@ -181,7 +182,7 @@ fn a_reply_that_nobody_approves_in_time_goes_to_a_person() -> Result<()> {
     replace(&stage.apps().join(DESK).join("app.yaml"), "approve_within: PT4H", "approve_within: PT2S")?;
     let house = stage.start_with(PROCESSES, Some(stage.apps()))?;
     furnish(&house)?;
-    let mail = event("m-1", "mail.received", "T-2", json!({ "ticket": "T-2", "text": WHERE }));
+    let mail = event("m-1", "mail.received", "T-2", &json!({ "ticket": "T-2", "text": WHERE }));
     house.api.publish(DESK, &[mail])?.success()?;
     let late = until(&house, "the ticket ends", || Ok(ended(&house, DESK, "answer")?.pop()))?;
     let late = house.api.execution(late["id"].as_str().context("an id")?)?;
@@ -236,7 +237,7 @@ fn a_reply_is_the_same_and_each_tool_is_used_once_when_its_sandbox_is_killed() -
     }
     has_begun(&house, &id, "/do/5/ask")?;
     ensure!(house.nexus.tail(1_000).contains("a sandbox was lost"), "no work was lost by it");
-    decide(&house, json!({ "ticket": "T-1", "approved": true, "by": "ann" }))?;
+    decide(&house, &json!({ "ticket": "T-1", "approved": true, "by": "ann" }))?;
     let answered = has_status(&house, &id, "completed")?;
     is_right(&answered)?;
     for tool in used(&answered, "tool") {
@@ -258,8 +259,10 @@ fn scan(house: &House, secret: &str, id: &str, text: &str) -> Result<u16> {
     let body = json!({ "id": id, "text": text }).to_string();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
     mac.update(body.as_bytes());
-    let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let signature = format!("sha256={signature}");
+    let mut signature = "sha256=".to_owned();
+    for byte in mac.finalize().into_bytes() {
+        write!(signature, "{byte:02x}")?;
+    }
     let headers = [("content-type", "application/json"), ("x-signature", signature.as_str())];
     let path = format!("/v1/hooks/{INTAKE}/scans");
     Ok(house.api.with_key(None).send(&path, &headers, body.as_bytes())?.status)
@@ -367,7 +370,7 @@ fn notes_are_summed_up_at_a_time_of_the_day_and_taken_away() -> Result<()> {
     ];
     // Of one subject, so that they keep their order.
     let taken =
-        |(number, text): (usize, &&str)| event(&number.to_string(), "note.taken", "day", json!({ "text": text }));
+        |(number, text): (usize, &&str)| event(&number.to_string(), "note.taken", "day", &json!({ "text": text }));
     house.api.publish(DIGEST, &notes.iter().enumerate().map(taken).collect::<Vec<_>>())?.success()?;
     until(&house, "the notes are kept", || Ok((ended(&house, DIGEST, "note")?.len() == notes.len()).then_some(())))?;
 
