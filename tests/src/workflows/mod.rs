@@ -111,7 +111,7 @@ impl WorkflowSoak {
         let api = &houses.first().context("a server runs")?.api;
         let known = shared.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         wait_until_done(api, say).with_context(|| houses[0].nexus.tail(20))?;
-        let report = report::check(api, &begun, &service, &killed, start.elapsed());
+        let report = report::check(api, &known, &service, &killed, start.elapsed());
         for house in houses {
             house.stop()?;
         }
