@@ -105,7 +105,7 @@ impl Checker<'_, '_> {
             TaskKind::Call(CallKind::Nexus(NexusFunction::Operation, with)) => self.operation(task, with),
             TaskKind::Call(CallKind::Nexus(NexusFunction::Agent, with)) => self.tools(task, with),
             TaskKind::Call(CallKind::Http { endpoint, .. }) => {
-                self.authenticated(task, [endpoint.authentication.as_ref()])
+                self.authenticated(task, [endpoint.authentication.as_ref()]);
             }
             TaskKind::Call(CallKind::Openapi { document, authentication, .. }) => {
                 self.authenticated(task, [document.authentication.as_ref(), authentication.as_ref()]);
