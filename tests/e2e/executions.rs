@@ -24,7 +24,7 @@ const OPERATIONS: [(&str, &str); 6] = [
   - hear: { listen: { to: { one: { with: { type: approval.given, subject: '${ $workflow.input.ticket }' } } } } }
   - end: { set: { by: '${ .[0].by }' } }",
     ),
-    ("nap", "do:\n  - nap: { wait: { milliseconds: '${ .ms }' } }\n  - end: { set: { rested: true } }"),
+    ("nap", "do:\n  - nap: { wait: '${ .time }' }\n  - end: { set: { rested: true } }"),
     (
         "outer",
         "do:
@@ -159,7 +159,7 @@ fn executions_wait_in_no_sandbox_and_outlive_their_host() -> Result<()> {
     let house = house(folder.path(), PROCESS)?;
     let approval = house.api.begun(APP, "approve", &json!({ "ticket": "7" }))?;
     let other = house.api.begun(APP, "approve", &json!({ "ticket": "8" }))?;
-    let nap = house.api.begun(APP, "nap", &json!({ "ms": 4_000 }))?;
+    let nap = house.api.begun(APP, "nap", &json!({ "time": "PT4S" }))?;
     for id in [&approval, &other, &nap] {
         house.api.until(id, "waiting")?;
     }
@@ -200,9 +200,9 @@ fn executions_wait_in_no_sandbox_and_outlive_their_host() -> Result<()> {
 fn whatever_an_execution_does_it_can_be_cancelled() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let house = house(folder.path(), PROCESS)?;
-    let waiting = house.api.begun(APP, "nap", &json!({ "ms": 600_000 }))?;
+    let waiting = house.api.begun(APP, "nap", &json!({ "time": "PT10M" }))?;
     house.api.until(&waiting, "waiting")?;
-    let fresh = house.api.begun(APP, "nap", &json!({ "ms": 600_000 }))?;
+    let fresh = house.api.begun(APP, "nap", &json!({ "time": "PT10M" }))?;
     for id in [&waiting, &fresh] {
         assert_eq!(house.api.post(&format!("/v1/executions/{id}/cancel"), b"")?.status, 204);
         let cancelled = house.api.until(id, "cancelled")?;
