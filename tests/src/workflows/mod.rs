@@ -202,6 +202,9 @@ impl WorkflowSoak {
                 killed.programs += self.kill_programs(&houses[host])?;
             } else {
                 let left_dead = self.redis && killed.servers % LEFT_DEAD == LEFT_DEAD - 1;
+                if left_dead {
+                    until_it_works(shared, service, host)?;
+                }
                 locked(&shared.hosts).remove(&host);
                 let fallen = houses.remove(host).kill();
                 let at = Instant::now();
@@ -233,18 +236,34 @@ impl WorkflowSoak {
     }
 }
 
-/// Waits until every execution that a killed server had begun lately, and that was not through, goes on; how long that took.
-fn taken_over(shared: &Shared, service: &CountingService, host: usize, killed: Instant) -> Result<Option<Duration>> {
+/// The executions that a server has begun lately, and that have done fewer steps than these.
+fn waiting_at(shared: &Shared, service: &CountingService, host: usize, most: usize) -> Vec<usize> {
     let asked = service.asked();
     let steps = |number: usize| (0..STEPS).filter(|step| asked.contains_key(&(number, *step))).count();
-    let mut waiting: Vec<usize> = locked(&shared.begun)
+    locked(&shared.begun)
         .iter()
         .rev()
         .take_while(|(number, _)| steps(**number) < STEPS)
         // What fails is over at its first interruption, and asks for nothing more.
         .filter(|(_, begun)| begun.host == host && begun.id.is_some() && !begun.race.is_at_most_once())
         .map(|(number, _)| *number)
-        .collect();
+        .filter(|number| steps(*number) < most)
+        .collect()
+}
+
+/// Waits until a server has an execution that is far from through.
+fn until_it_works(shared: &Shared, service: &CountingService, host: usize) -> Result<()> {
+    let end = Instant::now() + START;
+    while waiting_at(shared, service, host, STEPS / 2).is_empty() {
+        ensure!(Instant::now() < end, "the server has begun nothing within {START:?}");
+        sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Waits until every execution that a killed server had begun lately, and that was not through, goes on; how long that took.
+fn taken_over(shared: &Shared, service: &CountingService, host: usize, killed: Instant) -> Result<Option<Duration>> {
+    let mut waiting = waiting_at(shared, service, host, STEPS);
     let mut last = None;
     while !waiting.is_empty() {
         waiting.retain(|number| match service.last(*number).filter(|at| *at > killed) {
