@@ -197,7 +197,7 @@ impl WorkerCatalogue {
         Ok(ToolAnswered::Result(match Box::pin(performing).await {
             Performed::Outcome(outcome) => json!({ "outcome": outcome }),
             Performed::Suspended => {
-                self.desk.release(run.id);
+                self.desk.release(run.id, Some(&run));
                 json!({ "suspended": true })
             }
             Performed::Over => return Ok(over()),
@@ -223,7 +223,7 @@ impl WorkerCatalogue {
         if let Standing::Open(work) = self.standing(execution)? {
             return Ok(work.run);
         }
-        self.desk.release(self.id(execution)?);
+        self.desk.release(self.id(execution)?, None);
         Ok(None)
     }
 

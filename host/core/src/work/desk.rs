@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Brought, Work, WorkError};
+use crate::durable::Run;
 
 /// What a program brings back.
 type Outcome = Result<Brought, WorkError>;
@@ -111,11 +112,16 @@ impl Desk {
         }
     }
 
-    /// The program was told to leave an execution, and does not bring it back.
-    pub(crate) fn release(&self, execution: ExecutionId) {
+    /// The program was told to leave an execution, and does not bring it back: this stay of it, which may have been given to it again
+    /// since, or one that nobody waits for.
+    pub(crate) fn release(&self, execution: ExecutionId, stay: Option<&Arc<Run>>) {
         let mut state = self.state();
-        let stopped = state.taken.get(&execution).is_none_or(|taken| taken.answer.is_closed());
-        if stopped && state.taken.remove(&execution).is_some() {
+        let is_left = |taken: &Taken| {
+            let same = taken.work.run.as_ref().zip(stay).is_some_and(|(run, stay)| Arc::ptr_eq(run, stay));
+            same || taken.answer.is_closed()
+        };
+        if state.taken.get(&execution).is_some_and(is_left) {
+            state.taken.remove(&execution);
             if state.released.len() == MAX_FORGOTTEN {
                 state.released.pop_front();
             }
