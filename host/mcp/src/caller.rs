@@ -93,13 +93,16 @@ impl McpCaller {
         }
     }
 
-    /// What the questions of a call come to, once it has ended. `failed` says whether it did.
-    pub(crate) fn instead(&self, rounds: &Rounds, asked: &Asked, failed: bool) -> Option<Instead> {
+    /// What the questions of a call come to, once it has ended. `asked` is the request where it has rounds, `failed` says whether
+    /// the call did.
+    pub(crate) fn instead(&self, rounds: &Rounds, asked: Option<&Asked>, failed: bool) -> Option<Instead> {
         let mut so_far = self.so_far();
         if let Some(wrong) = so_far.wrong.take() {
             return Some(Instead::Refuse(ErrorData::invalid_params(wrong, None)));
         }
-        if !so_far.open.is_empty() {
+        if let Some(asked) = asked
+            && !so_far.open.is_empty()
+        {
             let open = std::mem::take(&mut so_far.open);
             return Some(match rounds.seal(asked, &so_far.seen) {
                 Ok(state) => Instead::Ask(InputRequiredResult::new(Some(open), Some(state))),

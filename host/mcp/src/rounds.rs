@@ -34,20 +34,24 @@ impl Rounds {
         Self(RequestStateCodec::new_unchecked(key))
     }
 
-    /// All that the caller has answered: in earlier rounds, and in this one.
+    /// All that the caller has answered: in earlier rounds, and in this one. Where there are no rounds nothing is `asked`.
     ///
     /// # Errors
     /// The state is not one that was given for this request, or not any more.
     pub(crate) fn open(
         &self,
-        asked: &Asked,
+        asked: Option<&Asked>,
         state: Option<&str>,
         responses: Option<InputResponses>,
     ) -> Result<InputResponses, ErrorData> {
-        let earlier = state.map(|state| self.0.open_json_with(state, &asked.0)).transpose();
-        let mut answers: InputResponses = earlier
-            .map_err(|error| ErrorData::invalid_params(format!("requestState: {error}"), None))?
-            .unwrap_or_default();
+        let wrong = |why: String| ErrorData::invalid_params(format!("requestState: {why}"), None);
+        let mut answers: InputResponses = match (state, asked) {
+            (Some(state), Some(asked)) => {
+                self.0.open_json_with(state, &asked.0).map_err(|error| wrong(error.to_string()))?
+            }
+            (Some(_), None) => return Err(wrong("a session has no rounds".to_owned())),
+            (None, _) => InputResponses::default(),
+        };
         answers.extend(responses.unwrap_or_default());
         Ok(answers)
     }
@@ -78,14 +82,15 @@ mod tests {
         let answers = InputResponses::from([("name".to_owned(), json!({ "action": "accept" }))]);
         let sealed = rounds.seal(&asked("a"), &answers).unwrap();
         let more = InputResponses::from([("colour".to_owned(), json!(1))]);
-        let opened = rounds.open(&asked("a"), Some(&sealed), Some(more)).unwrap();
+        let opened = rounds.open(Some(&asked("a")), Some(&sealed), Some(more)).unwrap();
         assert_eq!(opened.keys().collect::<Vec<_>>(), ["colour", "name"]);
         for (rounds, asked, state) in [
-            (&rounds, asked("b"), sealed.clone()),
-            (&rounds, asked("a"), format!("{sealed}x")),
-            (&Rounds::new([8; 32]), asked("a"), sealed),
+            (&rounds, None, sealed.clone()),
+            (&rounds, Some(asked("b")), sealed.clone()),
+            (&rounds, Some(asked("a")), format!("{sealed}x")),
+            (&Rounds::new([8; 32]), Some(asked("a")), sealed),
         ] {
-            let error = rounds.open(&asked, Some(&state), None).unwrap_err();
+            let error = rounds.open(asked.as_ref(), Some(&state), None).unwrap_err();
             assert_eq!(error.code, rmcp::model::ErrorCode::INVALID_PARAMS);
         }
     }

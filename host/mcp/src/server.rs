@@ -134,8 +134,8 @@ impl ServerHandler for Server {
     async fn call_tool(&self, request: CallToolRequestParams, context: Context) -> Result<CallToolResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let asked = Asked::new(&*catalogue, "tools/call", &request.name, &arguments);
-        let answers = self.rounds.open(&asked, request.request_state.as_deref(), request.input_responses)?;
+        let asked = is_stateless(&context).then(|| Asked::new(&*catalogue, "tools/call", &request.name, &arguments));
+        let answers = self.rounds.open(asked.as_ref(), request.request_state.as_deref(), request.input_responses)?;
         let caller = self.caller(&context, answers);
         let call = CatalogueCall {
             tool: request.name.into_owned(),
@@ -149,7 +149,7 @@ impl ServerHandler for Server {
             ToolAnswered::Content(said) => said.failed,
             ToolAnswered::Result(_) => false,
         };
-        match caller.instead(&self.rounds, &asked, failed) {
+        match caller.instead(&self.rounds, asked.as_ref(), failed) {
             None => words::answered(answered).map(Into::into),
             Some(Instead::Ask(questions)) => Ok(questions.into()),
             Some(Instead::Refuse(error)) => Err(error),
@@ -175,13 +175,13 @@ impl ServerHandler for Server {
     ) -> Result<GetPromptResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
         let arguments = Value::Object(request.arguments.clone().unwrap_or_default());
-        let asked = Asked::new(&*catalogue, "prompts/get", &request.name, &arguments);
-        let answers = self.rounds.open(&asked, request.request_state.as_deref(), request.input_responses)?;
+        let asked = is_stateless(&context).then(|| Asked::new(&*catalogue, "prompts/get", &request.name, &arguments));
+        let answers = self.rounds.open(asked.as_ref(), request.request_state.as_deref(), request.input_responses)?;
         let caller = self.caller(&context, answers);
         let arguments = request.arguments.unwrap_or_default().into_iter().collect();
         let wanted = PromptWanted { name: request.name, arguments, caller: Arc::clone(&caller) as _ };
         let lines = unless_cancelled(&context, catalogue.prompt(wanted)).await?;
-        match caller.instead(&self.rounds, &asked, lines.is_err()) {
+        match caller.instead(&self.rounds, asked.as_ref(), lines.is_err()) {
             None => {
                 let lines = lines.map_err(words::protocol_error)?;
                 Ok(GetPromptResult::new(lines.into_iter().map(words::line).collect::<Result<_, _>>()?).into())
@@ -222,11 +222,12 @@ impl ServerHandler for Server {
         context: Context,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let catalogue = self.catalogue(&context.extensions)?;
-        let asked = Asked::new(&*catalogue, "resources/read", &request.uri, &Value::Null);
-        let answers = self.rounds.open(&asked, request.request_state.as_deref(), request.input_responses)?;
+        let asked =
+            is_stateless(&context).then(|| Asked::new(&*catalogue, "resources/read", &request.uri, &Value::Null));
+        let answers = self.rounds.open(asked.as_ref(), request.request_state.as_deref(), request.input_responses)?;
         let caller = self.caller(&context, answers);
         let bodies = unless_cancelled(&context, catalogue.read(&request.uri, Arc::clone(&caller) as _)).await?;
-        match caller.instead(&self.rounds, &asked, bodies.is_err()) {
+        match caller.instead(&self.rounds, asked.as_ref(), bodies.is_err()) {
             None => {
                 let bodies = bodies.map_err(|error| words::read_error(error, &request.uri))?;
                 let mut result = ReadResourceResult::new(bodies.into_iter().map(words::contents).collect());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use nexus_workflow::{ErrorType, Finished, Start, WorkflowError, run};
+use nexus_workflow::{ErrorType, Finished, Moment, Start, Workflow, WorkflowError, run};
 use rmcp::{RoleClient, service::Peer};
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::{
     host::call,
     journal::Journal,
     port::Port,
-    work::{FINISH, Given, Left, Page},
+    work::{DOCUMENT, Definition, Document, FINISH, Given, Left, Page, Told},
     workflows::Workflows,
 };
 
@@ -43,21 +43,30 @@ pub(crate) async fn execute(common: &Common, execution: String, given: Value) {
     let _ = call(&common.peer, FINISH, told(&execution, finished), None).await;
 }
 
-/// An end, and when it was, if that is known.
-type End = (Result<Value, WorkflowError>, Option<Value>);
+/// An end.
+struct End {
+    result: Result<Value, WorkflowError>,
+    /// When it was, if that is known.
+    at: Option<Moment>,
+    /// Steps that are not told yet.
+    progress: Vec<Told>,
+}
 
 fn failed(mut error: WorkflowError) -> End {
     error.instance.get_or_insert_with(|| "/".to_owned());
-    (Err(error), None)
+    End { result: Err(error), at: None, progress: Vec::new() }
 }
 
-fn told(execution: &str, (result, at): End) -> Value {
+fn told(execution: &str, End { result, at, progress }: End) -> Value {
     let mut told = match result {
         Ok(output) => json!({ "execution": execution, "output": output }),
         Err(error) => json!({ "execution": execution, "problem": error }),
     };
     if let Some(at) = at {
-        told["at"] = at;
+        told["at"] = json!(at);
+    }
+    if !progress.is_empty() {
+        told["progress"] = json!(progress);
     }
     told
 }
@@ -67,7 +76,7 @@ async fn walk(common: &Common, given: Value) -> Result<End, Left> {
         Left::Failed(WorkflowError::new(ErrorType::Configuration, format!("the execution cannot be read: {error}")))
     })?;
     let Given { execution, definition, input, journal, journal_next } = given;
-    let workflow = common.workflows.get(&definition.workflow, definition.grants).map_err(Left::Failed)?;
+    let workflow = workflow(common, &execution, &definition).await.map_err(Left::Failed)?;
     let journal =
         Journal::read(&common.peer, &execution, Page { journal, journal_next }).await.map_err(Left::Failed)?;
     let mut start = Start::new(execution.clone(), definition.start.at, input);
@@ -85,7 +94,7 @@ async fn walk(common: &Common, given: Value) -> Result<End, Left> {
         () = &mut telling => return Err(Left::ToHost),
         finished = run(&workflow, &start, &port, &evaluator) => finished,
     };
-    port.end_telling();
+    let progress = port.end_telling();
     tokio::select! {
         biased;
         left = port.left() => return Err(left),
@@ -95,7 +104,20 @@ async fn walk(common: &Common, given: Value) -> Result<End, Left> {
         // Nobody is told where nobody listens.
         let _ = writeln!(stderr(), "{}: {} steps were not told of: they came too fast", start.execution, port.untold());
     }
-    Ok((result, Some(json!(at))))
+    Ok(End { result, at: Some(at), progress })
+}
+
+/// The workflow of an execution: its document is asked for once, and is known by its digest then.
+async fn workflow(common: &Common, execution: &str, definition: &Definition) -> Result<Arc<Workflow>, WorkflowError> {
+    let (digest, grants) = (&definition.workflow.digest, definition.grants);
+    if let Some(known) = common.workflows.known(digest, grants) {
+        return Ok(known);
+    }
+    let given = call(&common.peer, DOCUMENT, json!({ "execution": execution }), None).await;
+    let given = given.map_err(|error| error.to_string());
+    let read = given.and_then(|given| serde_json::from_value::<Document>(given).map_err(|error| error.to_string()));
+    let read = read.map_err(|why| WorkflowError::new(ErrorType::Runtime, format!("its document: {why}")))?;
+    common.workflows.read(digest, grants, &read.document)
 }
 
 /// What a panic says.

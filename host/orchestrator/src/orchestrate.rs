@@ -2,6 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use rmcp::{RoleClient, ServiceExt, transport::IntoTransport};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
@@ -19,6 +20,8 @@ use crate::{
 const WAIT_MS: u64 = 25_000;
 /// How long it leaves a host alone that had none.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How many executions it asks for at one time.
+const ASKED: usize = 4;
 
 /// How executions are taken.
 #[derive(Debug)]
@@ -45,9 +48,15 @@ where
         evaluators: Arc::new(settings.evaluators),
     });
     let places = Arc::new(Semaphore::new(settings.parallel.max(1)));
+    join_all((0..ASKED).map(|_| take(&common, &places))).await;
+    Ok(())
+}
+
+/// Takes one execution after another and has it walked, until the host is gone.
+async fn take(common: &Arc<Common>, places: &Arc<Semaphore>) {
     // Dropped with what runs in it when the host is gone.
     let mut executions = JoinSet::new();
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    while let Ok(place) = Arc::clone(places).acquire_owned().await {
         while executions.try_join_next().is_some() {}
         // An error says that the host is gone: so is the program, soon.
         let Ok(given) = call(&common.peer, NEXT, json!({ "wait_ms": WAIT_MS }), None).await else { break };
@@ -55,11 +64,10 @@ where
             sleep(PAUSE).await;
             continue;
         };
-        let common = Arc::clone(&common);
+        let common = Arc::clone(common);
         executions.spawn(async move {
             execute(&common, execution, given).await;
             drop(place);
         });
     }
-    Ok(())
 }

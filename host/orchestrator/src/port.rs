@@ -41,16 +41,16 @@ impl Port {
         self.left.get().cloned().unwrap_or(Left::ToHost)
     }
 
-    /// Tells of steps as they come, until [`Self::end_telling`] is called and all are told.
+    /// Tells of steps that nothing else takes along, until [`Self::end_telling`] is called.
     pub(crate) async fn tell(&self) {
         while let Some(steps) = self.telling.next().await {
             self.tell_of(steps).await;
         }
     }
 
-    /// There will be no more steps.
-    pub(crate) fn end_telling(&self) {
-        self.telling.close();
+    /// There will be no more steps: those that are not told yet.
+    pub(crate) fn end_telling(&self) -> Vec<Told> {
+        self.telling.close()
     }
 
     /// Steps that could not be told.
@@ -105,6 +105,10 @@ impl Effects for Port {
         });
         if let Some(deadline) = deadline {
             asked["deadline"] = json!(deadline);
+        }
+        let progress = self.telling.take();
+        if !progress.is_empty() {
+            asked["progress"] = json!(progress);
         }
         match self.ask(PERFORM, asked).await {
             Performed { outcome: Some(outcome), .. } => outcome,

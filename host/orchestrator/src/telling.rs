@@ -47,38 +47,43 @@ impl Telling {
         }
     }
 
-    /// There will be no more steps.
-    pub(crate) fn close(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-        self.some.notify_one();
-        self.full.notify_one();
-    }
-
-    /// Waits for the next that are to be told: as many as go at one time, or what came within a pause. `None` when it is
-    /// closed and all are told.
+    /// Waits for the next that are to be told by themselves: as many as go at one time, or those that nothing took along within a
+    /// pause. `None` when it is closed.
     pub(crate) async fn next(&self) -> Option<Vec<Told>> {
         loop {
-            let (there, closed) = {
-                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                (waiting.steps.len(), waiting.closed)
-            };
-            match (there, closed) {
-                (0, true) => return None,
-                (0, false) => self.some.notified().await,
-                (1..BATCH, false) => {
-                    // A full batch is told at once, the rest when the pause is over.
-                    let _ = timeout(PAUSE, self.full.notified()).await;
-                    return Some(self.take());
+            match self.there()? {
+                0 => self.some.notified().await,
+                1..BATCH => {
+                    let full = timeout(PAUSE, self.full.notified()).await.is_ok();
+                    if !full && self.there()? > 0 {
+                        return Some(self.take());
+                    }
                 }
                 _ => return Some(self.take()),
             }
         }
     }
 
-    fn take(&self) -> Vec<Told> {
+    /// How many wait; nothing when it is closed.
+    fn there(&self) -> Option<usize> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        (!waiting.closed).then_some(waiting.steps.len())
+    }
+
+    /// As many as go at one time.
+    pub(crate) fn take(&self) -> Vec<Told> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let count = waiting.steps.len().min(BATCH);
         waiting.steps.drain(..count).collect()
+    }
+
+    /// All that are left, once it is closed.
+    pub(crate) fn close(&self) -> Vec<Told> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = true;
+        self.some.notify_one();
+        self.full.notify_one();
+        waiting.steps.drain(..).collect()
     }
 
     /// Steps that were not told because too many waited.
@@ -105,14 +110,24 @@ mod tests {
         for n in 0..WAITING + 10 {
             telling.add(step(n));
         }
-        telling.close();
         let first = telling.next().await.unwrap();
         assert_eq!((first.len(), first[0].step.as_str(), telling.lost()), (BATCH, "10", 10));
-        let mut rest = Vec::new();
-        while let Some(steps) = telling.next().await {
-            rest.extend(steps.into_iter().map(|told| told.step));
-        }
-        assert_eq!((rest.len(), rest.last().unwrap().as_str()), (WAITING - BATCH, "265"));
+        assert_eq!(telling.take().len(), BATCH);
+        let rest = telling.close();
+        assert_eq!((rest.len(), rest.last().unwrap().step.as_str()), (WAITING - 2 * BATCH, "265"));
+        assert!(telling.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_went_along_with_something_else_is_not_told_again() {
+        let telling = Telling::default();
+        telling.add(step(0));
+        let (next, ()) = tokio::join!(telling.next(), async {
+            assert_eq!(telling.take().len(), 1);
+            tokio::time::sleep(2 * super::PAUSE).await;
+            telling.add(step(1));
+        });
+        assert_eq!(next.unwrap()[0].step, "1");
     }
 
     #[tokio::test]

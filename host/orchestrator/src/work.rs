@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// The tools of the host that every program has.
 pub(crate) const NEXT: &str = "core.work.next";
+pub(crate) const DOCUMENT: &str = "core.work.document";
 pub(crate) const JOURNAL: &str = "core.work.journal";
 pub(crate) const PERFORM: &str = "core.work.perform";
 pub(crate) const DECIDE: &str = "core.work.decide";
@@ -32,16 +33,21 @@ pub(crate) struct Given {
 /// What is to be run, and how it begins.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Definition {
-    pub(crate) workflow: Document,
+    pub(crate) workflow: Named,
     pub(crate) start: Beginning,
     #[serde(default)]
     pub(crate) grants: Grants,
 }
 
-/// A document, and SHA-256 of it.
+/// SHA-256 of a document, by which it is known.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) digest: String,
+}
+
+/// The document of an execution.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Document {
-    pub(crate) digest: String,
     pub(crate) document: Value,
 }
 

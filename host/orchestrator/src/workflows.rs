@@ -2,12 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use nexus_workflow::{ErrorType, Grants, Workflow, WorkflowError};
-
-use crate::work::Document;
+use serde_json::Value;
 
 /// Workflows that stay read.
 const READ: usize = 64;
@@ -29,18 +28,22 @@ struct Read {
 }
 
 impl Workflows {
-    /// The workflow of a document, which the host has checked before.
-    pub(crate) fn get(&self, document: &Document, grants: Grants) -> Result<Arc<Workflow>, WorkflowError> {
-        let key = (document.digest.clone(), [grants.container, grants.script, grants.shell]);
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(workflow) = read.workflows.get(&key) {
-            return Ok(Arc::clone(workflow));
-        }
-        let workflow = Workflow::read(&document.document, grants).map_err(|faults| {
+    /// The workflow of a document that was read.
+    pub(crate) fn known(&self, digest: &str, grants: Grants) -> Option<Arc<Workflow>> {
+        self.kept().workflows.get(&key(digest, grants)).cloned()
+    }
+
+    /// Reads a document, which the host has checked before, and keeps its workflow.
+    pub(crate) fn read(&self, digest: &str, grants: Grants, document: &Value) -> Result<Arc<Workflow>, WorkflowError> {
+        let workflow = Workflow::read(document, grants).map_err(|faults| {
             let named: Vec<String> = faults.iter().take(NAMED).map(ToString::to_string).collect();
             WorkflowError::new(ErrorType::Configuration, format!("the document has faults: {}", named.join("; ")))
         })?;
-        let workflow = Arc::new(workflow);
+        let (workflow, key) = (Arc::new(workflow), key(digest, grants));
+        let mut read = self.kept();
+        if let Some(known) = read.workflows.get(&key) {
+            return Ok(Arc::clone(known));
+        }
         if read.order.len() >= READ
             && let Some(oldest) = read.order.pop_front()
         {
@@ -50,6 +53,14 @@ impl Workflows {
         read.workflows.insert(key, Arc::clone(&workflow));
         Ok(workflow)
     }
+
+    fn kept(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(digest: &str, grants: Grants) -> Key {
+    (digest.to_owned(), [grants.container, grants.script, grants.shell])
 }
 
 #[cfg(test)]
@@ -57,36 +68,37 @@ mod tests {
     use std::sync::Arc;
 
     use nexus_workflow::Grants;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::{READ, Workflows};
-    use crate::work::Document;
 
-    fn document(n: usize) -> Document {
+    fn document(n: usize) -> Value {
         let about = json!({"dsl": "1.0.3", "namespace": "test", "name": "test", "version": "1.0.0"});
-        Document { digest: n.to_string(), document: json!({"document": about, "do": [{"a": {"set": {"n": n}}}]}) }
+        json!({"document": about, "do": [{"a": {"set": {"n": n}}}]})
     }
 
     #[test]
-    fn a_document_is_read_once_while_it_is_kept() {
+    fn a_document_is_known_while_it_is_kept() {
         let (workflows, none) = (Workflows::default(), Grants::default());
-        let first = workflows.get(&document(0), none).unwrap();
-        assert!(Arc::ptr_eq(&first, &workflows.get(&document(0), none).unwrap()));
+        assert!(workflows.known("0", none).is_none());
+        let first = workflows.read("0", none, &document(0)).unwrap();
+        assert!(Arc::ptr_eq(&first, &workflows.known("0", none).unwrap()));
+        // What two asked for at the same time is kept once.
+        assert!(Arc::ptr_eq(&first, &workflows.read("0", none, &document(0)).unwrap()));
         // What may be granted is read anew.
-        let granted = Grants { shell: true, ..none };
-        assert!(!Arc::ptr_eq(&first, &workflows.get(&document(0), granted).unwrap()));
+        assert!(workflows.known("0", Grants { shell: true, ..none }).is_none());
         for n in 1..=READ {
-            workflows.get(&document(n), none).unwrap();
+            workflows.read(&n.to_string(), none, &document(n)).unwrap();
         }
-        assert!(!Arc::ptr_eq(&first, &workflows.get(&document(0), none).unwrap()));
-        assert_eq!(workflows.read.lock().unwrap().workflows.len(), READ);
+        assert!(workflows.known("0", none).is_none());
+        assert_eq!(workflows.kept().workflows.len(), READ);
     }
 
     #[test]
     fn a_faulty_document_is_an_error_that_says_where() {
         let mut faulty = document(0);
-        faulty.document["do"][0]["a"] = json!({"sett": 1});
-        let error = Workflows::default().get(&faulty, Grants::default()).unwrap_err();
+        faulty["do"][0]["a"] = json!({"sett": 1});
+        let error = Workflows::default().read("0", Grants::default(), &faulty).unwrap_err();
         assert!(error.detail.unwrap().contains("/do/0/a"));
     }
 }

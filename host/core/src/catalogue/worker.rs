@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use nexus_model::{
     AppName, CatalogueCall, CatalogueError, CatalogueInfo, CatalogueTool, ExecutionId, ToolAnswered, ToolCatalogue,
+    ToolContent,
 };
 use nexus_workflow::Moment;
 use schemars::JsonSchema;
@@ -30,6 +31,7 @@ use crate::{
 const NEXT: &str = "core.work.next";
 const STEP: &str = "core.work.step";
 const FINISH: &str = "core.work.finish";
+const DOCUMENT: &str = "core.work.document";
 const JOURNAL: &str = "core.work.journal";
 const PERFORM: &str = "core.work.perform";
 const DECIDE: &str = "core.work.decide";
@@ -53,6 +55,14 @@ const INSTRUCTIONS: &str = "Take work with `core.work.next`, again and again. Na
 struct Next {
     /// How long to wait, in milliseconds: at most 25,000, which is what it is if left out.
     wait_ms: Option<u64>,
+}
+
+/// The document of an execution's workflow, for a program that does not know it by its digest yet. Returns `document`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    /// The execution.
+    execution: String,
 }
 
 /// More of an execution's journal than came with it. Returns `journal`, and `journal_next` if there is still more.
@@ -104,6 +114,9 @@ struct Perform {
     effect: Value,
     /// When it is too late for it, as Unix time in milliseconds.
     deadline: Option<i64>,
+    /// Steps that began or ended before, and are not told yet.
+    #[serde(default)]
+    progress: Vec<StepProgress>,
 }
 
 /// Writes down how a workflow was decided. Returns `decision`: the first that was written down for this step.
@@ -134,6 +147,9 @@ struct Finish {
     /// When it ended, by its own clock.
     #[serde(rename = "at")]
     _at: Option<i64>,
+    /// Steps of a workflow that began or ended, and are not told yet.
+    #[serde(default)]
+    progress: Vec<StepProgress>,
 }
 
 /// An output that is `null` is an output.
@@ -164,10 +180,18 @@ impl WorkerCatalogue {
             "execution": work.execution.to_string(), "operation": work.operation.as_str(), "definition": *work.definition,
             "input": work.input, "journal": [], "deadline_unix_ms": unix_ms(work.until),
         });
-        if let Some(run) = &work.run {
-            add_journal(&mut told, run, 0);
-        }
-        Ok(ToolAnswered::Result(told))
+        let Some(run) = &work.run else { return Ok(ToolAnswered::Result(told)) };
+        add_journal(&mut told, run, 0);
+        Ok(told_program(told))
+    }
+
+    fn document(&self, arguments: Value) -> Answered {
+        let Document { execution } = match read(arguments) {
+            Ok(document) => document,
+            Err(refused) => return Ok(refused),
+        };
+        let run = self.run_of(&execution)?;
+        Ok(run.map_or_else(over, |run| told_program(json!({ "document": *run.workflow.document }))))
     }
 
     fn journal(&self, arguments: Value) -> Answered {
@@ -176,14 +200,16 @@ impl WorkerCatalogue {
             Err(refused) => return Ok(refused),
         };
         let mut told = json!({ "journal": [] });
-        if let Standing::Open(Work { run: Some(run), .. }) = self.standing(&execution)? {
-            add_journal(&mut told, &run, after);
+        if let Standing::Open(work) = self.standing(&execution)?
+            && let Some(run) = &work.run
+        {
+            add_journal(&mut told, run, after);
         }
-        Ok(ToolAnswered::Result(told))
+        Ok(told_program(told))
     }
 
     async fn perform(&self, arguments: Value) -> Answered {
-        let Perform { execution, step, pointer, effect, deadline } = match read(arguments) {
+        let Perform { execution, step, pointer, effect, deadline, progress } = match read(arguments) {
             Ok(perform) => perform,
             Err(refused) => return Ok(refused),
         };
@@ -192,9 +218,10 @@ impl WorkerCatalogue {
             Err(refused) => return Ok(refused),
         };
         let Some(run) = self.run_of(&execution)? else { return Ok(over()) };
+        tell(&run, progress);
         let asked = Asked { step, pointer, effect, deadline: deadline.map(Moment) };
         let performing = self.core.durable().perform(&self.core, &run, asked).instrument(run.span.clone());
-        Ok(ToolAnswered::Result(match Box::pin(performing).await {
+        Ok(told_program(match Box::pin(performing).await {
             Performed::Outcome(outcome) => json!({ "outcome": outcome }),
             Performed::Suspended => {
                 self.desk.release(run.id, Some(&run));
@@ -215,13 +242,13 @@ impl WorkerCatalogue {
         };
         let Some(run) = self.run_of(&execution)? else { return Ok(over()) };
         let decided = self.core.durable().decide(&run, step, String::new(), decision).await;
-        Ok(decided.map_or_else(over, |decision| ToolAnswered::Result(json!({ "decision": decision }))))
+        Ok(decided.map_or_else(over, |decision| told_program(json!({ "decision": decision }))))
     }
 
     /// The execution of a workflow that the program names, if it is not over.
     fn run_of(&self, execution: &str) -> Result<Option<Arc<Run>>, CatalogueError> {
         if let Standing::Open(work) = self.standing(execution)? {
-            return Ok(work.run);
+            return Ok(work.run.clone());
         }
         self.desk.release(self.id(execution)?, None);
         Ok(None)
@@ -246,7 +273,7 @@ impl WorkerCatalogue {
     }
 
     fn finish(&self, arguments: Value) -> Answered {
-        let Finish { execution, output, error, problem, .. } = match read(arguments) {
+        let Finish { execution, output, error, problem, progress, .. } = match read(arguments) {
             Ok(finish) => finish,
             Err(refused) => return Ok(refused),
         };
@@ -261,6 +288,11 @@ impl WorkerCatalogue {
             }
         };
         let id = self.id(&execution)?;
+        if let Standing::Open(work) = self.desk.standing(id)
+            && let Some(run) = &work.run
+        {
+            tell(run, progress);
+        }
         match self.desk.finish(id, outcome) {
             Standing::Foreign => Err(self.foreign(&execution)),
             _ => Ok(ToolAnswered::Result(json!({}))),
@@ -320,9 +352,14 @@ fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolAnswered> {
     serde_json::from_value(arguments).map_err(|error| ToolAnswered::Refused(format!("invalid_arguments: {error}")))
 }
 
+/// What only a program that walks workflows asks: it reads values, and needs no text beside them.
+fn told_program(told: Value) -> ToolAnswered {
+    ToolAnswered::Content(ToolContent { blocks: Vec::new(), structured: Some(told), failed: false })
+}
+
 /// What a program is told of an execution that is over.
 fn over() -> ToolAnswered {
-    ToolAnswered::Result(json!({ "cancelled": true }))
+    told_program(json!({ "cancelled": true }))
 }
 
 /// Puts what fits of a journal into an answer.
@@ -375,6 +412,7 @@ impl ToolCatalogue for WorkerCatalogue {
             shown::<Next>(NEXT),
             shown::<Step>(STEP),
             shown::<Finish>(FINISH),
+            shown::<Document>(DOCUMENT),
             shown::<Journal>(JOURNAL),
             shown::<Perform>(PERFORM),
             shown::<Decide>(DECIDE),
@@ -391,6 +429,7 @@ impl ToolCatalogue for WorkerCatalogue {
             NEXT => self.next(call.arguments).await,
             STEP => self.step(call.arguments),
             FINISH => self.finish(call.arguments),
+            DOCUMENT => self.document(call.arguments),
             JOURNAL => self.journal(call.arguments),
             PERFORM => self.perform(call.arguments).await,
             DECIDE => self.decide(call.arguments).await,

@@ -288,7 +288,7 @@ fn checked(run: &Run, result: Result<Value, WorkflowError>) -> Result<Value, Wor
 fn definition(run: &Run) -> Value {
     let grants = json!({ "container": false, "script": false, "shell": false });
     json!({
-        "workflow": { "digest": run.workflow.digest, "document": *run.workflow.document },
+        "workflow": { "digest": run.workflow.digest },
         "start": {
             "execution": run.id.to_string(), "at": run.begun.at(), "input": run.begun.input,
             "runtime": { "name": "nexus", "version": env!("CARGO_PKG_VERSION"), "metadata": {} },

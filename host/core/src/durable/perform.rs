@@ -1,6 +1,6 @@
 //! Has the effects of executions, and writes them down.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use nexus_model::{Durability, InterruptedPolicy, Write, canonical_json, sha256_hex};
 use nexus_workflow::{Call, Decision, Effect, ErrorType, Failure, Moment, NexusFunction, Outcome, WorkflowError};
@@ -19,6 +19,8 @@ use crate::Core;
 
 /// How long an execution that only waits stays in its sandbox.
 const STAY: Duration = Duration::from_millis(300);
+/// After how long it is written down of an effect that it is begun, where only people ask.
+const A_WHILE: Duration = Duration::from_millis(25);
 /// How long another execution is waited for before it is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
@@ -106,10 +108,15 @@ impl Durable {
                 let calling = Calling { core, run, record: &record, key: key(run, &record, policy) };
                 let having = within(deadline.map(left_until), calling.have(effect));
                 let had = if policy == InterruptedPolicy::Retry {
-                    // Who has the effect twice under one key has it once: that it is begun is for people to see.
-                    let (begun, had) = tokio::join!(self.begun_record(run, &record, policy), having);
-                    begun?;
-                    had
+                    // Who has the effect twice under one key has it once: that it is begun is for people to see, if it takes a while.
+                    let mut having = pin!(having);
+                    if let Ok(had) = tokio::time::timeout(A_WHILE, &mut having).await {
+                        had
+                    } else {
+                        let (begun, had) = tokio::join!(self.begun_record(run, &record, policy), having);
+                        begun?;
+                        had
+                    }
                 } else {
                     self.begun_record(run, &record, policy).await?;
                     having.await
@@ -142,12 +149,16 @@ impl Durable {
             InterruptedPolicy::Retry => Durability::Soon,
             InterruptedPolicy::RetryAnew | InterruptedPolicy::Fail => Durability::Synced,
         };
-        self.put(run, record, durability).await
+        self.put(run, record, durability).await.map(drop)
     }
 
-    async fn put(&self, run: &Run, record: &Record, durability: Durability) -> Result<(), Fenced> {
+    /// Writes a record down, and says how many bytes it has.
+    async fn put(&self, run: &Run, record: &Record, durability: Durability) -> Result<usize, Fenced> {
         let key = journal_key(&run.application.app.name, run.id, record.number);
-        self.write(run, vec![Write::Set { key, value: bytes(record), ttl: None }], durability).await
+        let value = bytes(record);
+        let size = value.len();
+        self.write(run, vec![Write::Set { key, value, ttl: None }], durability).await?;
+        Ok(size)
     }
 
     /// Writes down how an effect ended, and only then tells.
@@ -167,8 +178,8 @@ impl Durable {
             result = Err(Failure::Error(runtime(why).with_status(507)));
         }
         let record = run.ended(record, Outcome { at, result }, details);
-        self.put(run, &record, Durability::Synced).await?;
-        let record = run.note(place, record);
+        let size = self.put(run, &record, Durability::Synced).await?;
+        let record = run.note(place, record, size);
         let outcome = record.outcome.clone();
         run.news.ended(record);
         outcome.map(Performed::Outcome).ok_or(Fenced)
@@ -189,8 +200,8 @@ impl Durable {
         let beginning = Beginning { step, pointer, kind: "decision", name: String::new(), effect: String::new() };
         let (place, record) = run.begin(beginning, now());
         let record = Record { decision: Some(decision), ..record };
-        self.put(run, &record, Durability::Synced).await.ok()?;
-        run.news.ended(run.note(place, record));
+        let size = self.put(run, &record, Durability::Synced).await.ok()?;
+        run.news.ended(run.note(place, record, size));
         Some(decision)
     }
 

@@ -139,11 +139,12 @@ impl Durable {
             ) => return None,
             _ => {}
         }
-        let history = match self.history(&run.application.app.name, of).await {
-            Ok(history) => history,
+        let app = &run.application.app.name;
+        let read = || async { Ok::<_, StoreError>(self.history(app, of).await?.map(|history| history.records).unwrap_or_default()) };
+        let records = match run.replayed.get_or_try_init(read).await {
+            Ok(records) => records,
             Err(error) => return Some(Had::of(Err(runtime(error.to_string()).with_status(503)))),
         };
-        let records = history.map(|history| history.records).unwrap_or_default();
         let same = |other: &&Record| other.effect == record.effect && other.outcome.is_some();
         let known = records.iter().filter(same).find(|other| other.step == record.step);
         let known = known.or_else(|| records.iter().find(same));

@@ -8,6 +8,7 @@ use std::{
 use nexus_model::{ExecutionId, Usage, WorkflowDefinition};
 use nexus_workflow::{Decision, EventPattern, Moment, Outcome};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -36,6 +37,8 @@ pub(crate) struct Run {
     /// The bytes that the store has of who holds it: what is written under.
     pub(super) fence: Mutex<Vec<u8>>,
     pub(super) epoch: u64,
+    /// The records of the execution that this one replays, once they are asked for.
+    pub(super) replayed: OnceCell<Vec<Record>>,
     state: Mutex<State>,
 }
 
@@ -90,12 +93,13 @@ impl Run {
     pub(super) fn new(made: Made, news: Arc<News>, records: Vec<Record>) -> Self {
         let mut state = State::at(made.begun.at());
         for record in records {
+            state.bytes += super::bytes(&record).len();
             state.take(record);
         }
         let Made { id, application, entry, workflow, begun, fence, epoch, over, span } = made;
         let parking = over.child_token();
         let (fence, state) = (Mutex::new(fence), Mutex::new(state));
-        Self { id, application, entry, workflow, begun, news, over, parking, span, fence, epoch, state }
+        Self { id, application, entry, workflow, begun, news, over, parking, span, fence, epoch, replayed: OnceCell::new(), state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,8 +162,8 @@ impl Run {
         record
     }
 
-    /// Takes note of what is written down; the first outcome of a step stays.
-    pub(super) fn note(&self, place: usize, mut record: Record) -> Record {
+    /// Takes note of what is written down, in so many bytes; the first outcome of a step stays.
+    pub(super) fn note(&self, place: usize, mut record: Record, bytes: usize) -> Record {
         let mut state = self.state();
         state.ended += 1;
         record.ended = state.ended;
@@ -169,7 +173,7 @@ impl Run {
         if let Some(usage) = record.usage {
             state.spent = state.spent + usage;
         }
-        state.bytes += size(&record);
+        state.bytes += bytes;
         if let Some(slot) = state.records.get_mut(place) {
             *slot = record.clone();
         }
@@ -309,14 +313,9 @@ impl State {
         if let Some(usage) = record.usage {
             self.spent = self.spent + usage;
         }
-        self.bytes += size(&record);
         self.by_step.insert(record.step.clone(), self.records.len());
         self.records.push(record);
     }
-}
-
-fn size(record: &Record) -> usize {
-    serde_json::to_vec(record).map_or(0, |bytes| bytes.len())
 }
 
 /// An effect that is being had.

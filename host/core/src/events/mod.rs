@@ -177,35 +177,46 @@ impl Events {
         after: Option<String>,
         patterns: &[EventPattern],
     ) -> Result<(String, Value), StoreError> {
-        let (scope, mut after) = (Some(app.clone()), after);
+        let mut after = after;
         loop {
-            let events = self.log.read(&scope, after.as_deref(), LOOKED_AT).await?;
-            for logged in &events {
-                let event = logged.event.to_json();
-                if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(&event)) {
-                    return Ok((logged.id.clone(), event));
-                }
+            if let Some(found) = self.find_like(app, &mut after, patterns).await? {
+                return Ok(found);
             }
-            match events.last() {
-                Some(last) => after = Some(last.id.clone()),
-                None => tokio::time::sleep(LOOK_AGAIN).await,
-            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Whether there is an event as [`Events::next_like`] waits for; also if that is not known.
-    pub(crate) async fn is_there_like(&self, app: &AppName, after: Option<String>, patterns: &[EventPattern]) -> bool {
-        let (scope, mut after) = (Some(app.clone()), after);
+    pub(crate) async fn is_there_like(
+        &self,
+        app: &AppName,
+        mut after: Option<String>,
+        patterns: &[EventPattern],
+    ) -> bool {
+        self.find_like(app, &mut after, patterns).await.map_or(true, |found| found.is_some())
+    }
+
+    /// The first event after a place that fits, and its place. If there is none, the place is that of the newest.
+    async fn find_like(
+        &self,
+        app: &AppName,
+        after: &mut Option<String>,
+        patterns: &[EventPattern],
+    ) -> Result<Option<(String, Value)>, StoreError> {
+        let scope = Some(app.clone());
         loop {
-            let Ok(events) = self.log.read(&scope, after.as_deref(), LOOKED_AT).await else { return true };
-            let fits = |event: &Value| patterns.iter().any(|pattern| pattern.matches(event));
-            if events.iter().any(|logged| fits(&logged.event.to_json())) {
-                return true;
+            let events = self.log.read(&scope, after.as_deref(), LOOKED_AT).await?;
+            let (read, last) = (events.len(), events.last().map(|last| last.id.clone()));
+            for logged in events {
+                let event = logged.event.to_json();
+                if patterns.iter().any(|pattern| pattern.matches(&event)) {
+                    return Ok(Some((logged.id, event)));
+                }
             }
-            if events.len() < LOOKED_AT {
-                return false;
+            *after = last.or(after.take());
+            if read < LOOKED_AT {
+                return Ok(None);
             }
-            after = events.last().map(|last| last.id.clone());
         }
     }
 

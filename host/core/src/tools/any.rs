@@ -158,8 +158,9 @@ impl ToolScope {
 
     async fn call_host(&self, tool: &str, mut arguments: Value) -> Answered {
         let host = self.host();
-        let takes_app = host.tools().iter().any(|known| known.name == tool && takes_app(known));
-        if takes_app && let Some(arguments) = arguments.as_object_mut() {
+        if host.takes_app(tool)
+            && let Some(arguments) = arguments.as_object_mut()
+        {
             arguments.insert(APP.to_owned(), self.app().as_str().into());
         }
         let call = CatalogueCall {
@@ -254,13 +255,9 @@ pub(crate) fn is_allowed(application: &Application, tool: &str) -> bool {
 /// The argument that names an application.
 const APP: &str = "app";
 
-fn takes_app(tool: &CatalogueTool) -> bool {
-    tool.input.pointer("/properties/app").is_some()
-}
-
 /// A tool of the host as an application sees it: it is always about itself.
 fn bound(mut tool: CatalogueTool) -> CatalogueTool {
-    if takes_app(&tool) {
+    if tool.input.pointer("/properties/app").is_some() {
         let mut input = (*tool.input).clone();
         if let Some(properties) = input.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove(APP);

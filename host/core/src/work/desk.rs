@@ -37,12 +37,12 @@ struct State {
 }
 
 struct Waiting {
-    work: Work,
+    work: Arc<Work>,
     answer: oneshot::Sender<Outcome>,
 }
 
 struct Taken {
-    work: Work,
+    work: Arc<Work>,
     began: Instant,
     answer: oneshot::Sender<Outcome>,
 }
@@ -51,7 +51,7 @@ struct Taken {
 #[derive(Clone)]
 pub(crate) enum Standing {
     /// It has it, and somebody waits for the answer.
-    Open(Work),
+    Open(Arc<Work>),
     /// It has it, and is to stop.
     Cancelled,
     /// It never took it, or gave it back.
@@ -67,7 +67,7 @@ impl Desk {
     pub(crate) async fn done(&self, work: Work, left: Duration) -> Outcome {
         let id = work.execution;
         let (answer, answered) = oneshot::channel();
-        self.state().waiting.push_back(Waiting { work, answer });
+        self.state().waiting.push_back(Waiting { work: Arc::new(work), answer });
         let _place = Place { desk: self, id };
         self.came.notify_one();
         tokio::select! {
@@ -78,7 +78,7 @@ impl Desk {
     }
 
     /// The next execution, if one comes within `wait`.
-    pub(crate) async fn next(&self, wait: Duration) -> Option<Work> {
+    pub(crate) async fn next(&self, wait: Duration) -> Option<Arc<Work>> {
         let end = tokio::time::Instant::now() + wait;
         loop {
             let came = self.came.notified();
@@ -91,13 +91,13 @@ impl Desk {
         }
     }
 
-    fn take(&self) -> Option<Work> {
+    fn take(&self) -> Option<Arc<Work>> {
         let mut state = self.state();
         let Waiting { work, answer } = state.waiting.pop_front()?;
         if !state.waiting.is_empty() {
             self.came.notify_one();
         }
-        state.taken.insert(work.execution, Taken { work: work.clone(), began: Instant::now(), answer });
+        state.taken.insert(work.execution, Taken { work: Arc::clone(&work), began: Instant::now(), answer });
         Some(work)
     }
 
@@ -106,7 +106,7 @@ impl Desk {
         let state = self.state();
         match state.taken.get(&execution) {
             Some(taken) if taken.answer.is_closed() => Standing::Cancelled,
-            Some(taken) => Standing::Open(taken.work.clone()),
+            Some(taken) => Standing::Open(Arc::clone(&taken.work)),
             None if state.released.contains(&execution) => Standing::Cancelled,
             None => Standing::Foreign,
         }

@@ -17,7 +17,6 @@ pub(crate) use desk::{Desk, Standing};
 use crate::{durable::Run, registry::Application};
 
 /// An execution for a sandbox.
-#[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) execution: ExecutionId,
     /// As it served when the execution began.

@@ -6,7 +6,7 @@ use rmcp::ServiceExt;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{Breaks, PROGRAM, TestHost};
+use crate::support::{Breaks, PARALLEL, PROGRAM, TestHost};
 
 /// Tasks of most kinds; all wait for what comes, and one branch for what does not.
 fn tasks() -> Value {
@@ -191,6 +191,9 @@ async fn many_executions_go_at_one_time() {
         assert_eq!((&output["race"], &output["heard"]), (&json!(100), &json!("hello")), "{output}");
         assert_eq!(had(&host, &id).len(), 7);
     }
+    // Those that began after the first had its document know it.
+    let documents: usize = host.world().executions.values().map(|execution| execution.documents).sum();
+    assert!((1..=PARALLEL).contains(&documents), "the document was asked for {documents} times");
 }
 
 #[tokio::test]
@@ -206,7 +209,7 @@ async fn what_fails_in_one_execution_ends_that_one_only() {
         &json!({}),
     );
     host.add("faulty", &json!([{"a": {"sett": 1}}]), &json!({}));
-    host.give("senseless", &json!({"worker": 1}), &json!({}));
+    host.give("senseless", &json!({"worker": 1}), &json!(null), &json!({}));
     host.add("good", &asks("app/double"), &json!({}));
     let ended = ["unreadable", "loop", "memory", "faulty", "senseless", "good"];
     tokio::select! {

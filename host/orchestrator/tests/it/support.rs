@@ -49,7 +49,13 @@ pub(crate) struct Execution {
     pub(crate) steps: Vec<Value>,
     /// How often it was given to a program.
     pub(crate) taken: usize,
+    document: Value,
+    /// How often its document was asked for.
+    pub(crate) documents: usize,
 }
+
+/// Executions that a program in this process walks at one time.
+pub(crate) const PARALLEL: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -101,17 +107,19 @@ impl TestHost {
         let document = json!({"document": about, "do": tasks});
         let digest = nexus_model::sha256_hex(document.to_string().as_bytes());
         let definition = json!({
-            "workflow": {"digest": digest, "document": document},
+            "workflow": {"digest": digest},
             "start": {"at": BEGIN, "runtime": {"name": "nexus"}, "limits": {"steps": 5000}},
             "grants": {"container": false, "script": false, "shell": false},
         });
-        self.give(execution, &definition, input);
+        self.give(execution, &definition, &document, input);
     }
 
-    pub(crate) fn give(&self, execution: &str, definition: &Value, input: &Value) {
+    pub(crate) fn give(&self, execution: &str, definition: &Value, document: &Value, input: &Value) {
         let given = json!({"operation": "test", "definition": definition, "input": input, "deadline_unix_ms": 0});
         let mut world = self.world();
-        world.executions.insert(execution.to_owned(), Execution { given, ..Execution::default() });
+        world
+            .executions
+            .insert(execution.to_owned(), Execution { given, document: document.clone(), ..Execution::default() });
         world.queue.push_back(execution.to_owned());
         drop(world);
         self.changed.notify_waiters();
@@ -159,7 +167,7 @@ impl TestHost {
         let (here, there) = tokio::io::duplex(1 << 16);
         // A machine that is busy is slow.
         let limits = EvaluationLimits { longest: EVALUATION, ..EvaluationLimits::default() };
-        let settings = Settings { parallel: 64, evaluators: Evaluators::new(PROGRAM, limits) };
+        let settings = Settings { parallel: PARALLEL, evaluators: Evaluators::new(PROGRAM, limits) };
         let serve = async {
             let session = self.clone().serve(there).await.expect("a session");
             session.waiting().await.expect("no panic");
@@ -200,6 +208,7 @@ impl TestHost {
         let execution = asked["execution"].as_str().unwrap();
         let step = asked["step"].as_str().unwrap();
         let effect: Effect = serde_json::from_value(asked["effect"].clone()).expect("an effect");
+        self.world().hear(asked);
         let answer = self.world().perform(execution, step, &effect, asked["deadline"].as_i64());
         self.changed.notify_waiters();
         if let Some(answer) = answer {
@@ -212,12 +221,11 @@ impl TestHost {
     }
 
     fn step(&self, asked: &Value) -> Value {
+        assert!((1..=64).contains(&asked["progress"].as_array().unwrap().len()));
         let mut world = self.world();
+        world.hear(asked);
         let id = asked["execution"].as_str().unwrap();
         let go = if world.unwanted.iter().any(|unwanted| unwanted == id) { "cancel" } else { "on" };
-        let told = asked["progress"].as_array().unwrap();
-        assert!((1..=64).contains(&told.len()));
-        world.executions.get_mut(id).unwrap().steps.extend(told.iter().cloned());
         json!({"go": go})
     }
 
@@ -252,6 +260,12 @@ impl World {
             page["journal_next"] = json!(end);
         }
         page
+    }
+
+    /// Takes note of the steps that are told of.
+    fn hear(&mut self, asked: &Value) {
+        let steps = &mut self.executions.get_mut(asked["execution"].as_str().unwrap()).unwrap().steps;
+        steps.extend(asked["progress"].as_array().into_iter().flatten().cloned());
     }
 
     /// `None`: there is no answer.
@@ -363,6 +377,12 @@ impl ServerHandler for TestHost {
         let asked = Value::Object(request.arguments.unwrap_or_default());
         let answer = match &*request.name {
             "core.work.next" => self.next(asked["wait_ms"].as_u64().unwrap_or(25_000)).await,
+            "core.work.document" => {
+                let mut world = self.world();
+                let execution = world.executions.get_mut(asked["execution"].as_str().unwrap()).unwrap();
+                execution.documents += 1;
+                json!({"document": execution.document})
+            }
             "core.work.journal" => {
                 let after = usize::try_from(asked["after"].as_u64().unwrap()).unwrap();
                 self.world().page(asked["execution"].as_str().unwrap(), after)
@@ -372,6 +392,7 @@ impl ServerHandler for TestHost {
             "core.work.step" => self.step(&asked),
             "core.work.finish" => {
                 let execution = asked["execution"].as_str().unwrap().to_owned();
+                self.world().hear(&asked);
                 self.world().executions.get_mut(&execution).unwrap().finished.push(asked);
                 self.changed.notify_waiters();
                 json!({})

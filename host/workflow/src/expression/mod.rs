@@ -2,6 +2,7 @@
 
 mod compile;
 mod evaluate;
+mod fields;
 mod levels;
 mod template;
 mod terms;
@@ -19,6 +20,7 @@ pub use template::Template;
 
 use crate::fault::cut;
 use compile::compile;
+use fields::Fields;
 use levels::LEVELS;
 
 const LONGEST: usize = 16 << 10;
@@ -30,6 +32,7 @@ const LONGEST: usize = 16 << 10;
 pub struct Expression {
     text: String,
     variables: Vec<String>,
+    fields: Option<Fields>,
     filter: Filter<JustLut<Val>>,
 }
 
@@ -70,7 +73,8 @@ impl Expression {
         used.sort_unstable();
         used.dedup();
         let filter = compile(library, text, &used)?;
-        Ok(Self { text: text.to_owned(), variables: used, filter })
+        let fields = Fields::read(text, &used);
+        Ok(Self { text: text.to_owned(), variables: used, fields, filter })
     }
 
     /// As it is written, without `${ }`.
@@ -81,6 +85,12 @@ impl Expression {
     /// The variables that it may use, without `$`: their values are what an evaluation needs.
     pub fn variables(&self) -> &[String] {
         &self.variables
+    }
+
+    /// What [`Self::evaluate_here`] says, if that is only a field of what is there (`.`, `.a.b`, `$x.a`): no larger than that, and
+    /// found without evaluating anything.
+    pub fn evaluate_at_once(&self, input: &Value, values: &[Value]) -> Option<Value> {
+        self.fields.as_ref()?.find(input, values)
     }
 
     /// Evaluates it here and now. `values` are those of [`Self::variables`], in that order. Its one output, `null` if there

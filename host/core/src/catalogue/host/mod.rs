@@ -80,6 +80,11 @@ impl HostCatalogue {
         Ok(())
     }
 
+    /// Whether a tool has an argument `app`.
+    pub(crate) fn takes_app(&self, tool: &str) -> bool {
+        self.visible().any(|known| known.name == tool && known.takes_app())
+    }
+
     fn visible(&self) -> impl Iterator<Item = &'static HostTool> {
         all().iter().filter(|tool| self.principal.may_some(tool.verb))
     }

@@ -40,6 +40,11 @@ impl HostTool {
         Self { name: T::NAME, verb: T::VERB, call: call::<T>, description, input, read_only: T::READ_ONLY }
     }
 
+    /// Whether it has an argument `app`.
+    pub(super) fn takes_app(&self) -> bool {
+        self.input.pointer("/properties/app").is_some()
+    }
+
     pub(super) fn shown(&self) -> CatalogueTool {
         CatalogueTool {
             name: self.name.to_owned(),
