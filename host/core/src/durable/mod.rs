@@ -16,6 +16,7 @@ mod perform;
 mod record;
 mod replay;
 mod run;
+mod shown;
 
 use std::{
     collections::{HashMap, HashSet},

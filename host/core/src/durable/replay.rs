@@ -140,7 +140,9 @@ impl Durable {
             _ => {}
         }
         let app = &run.application.app.name;
-        let read = || async { Ok::<_, StoreError>(self.history(app, of).await?.map(|history| history.records).unwrap_or_default()) };
+        let read = || async {
+            Ok::<_, StoreError>(self.history(app, of).await?.map(|history| history.records).unwrap_or_default())
+        };
         let records = match run.replayed.get_or_try_init(read).await {
             Ok(records) => records,
             Err(error) => return Some(Had::of(Err(runtime(error.to_string()).with_status(503)))),

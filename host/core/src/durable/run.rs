@@ -99,7 +99,21 @@ impl Run {
         let Made { id, application, entry, workflow, begun, fence, epoch, over, span } = made;
         let parking = over.child_token();
         let (fence, state) = (Mutex::new(fence), Mutex::new(state));
-        Self { id, application, entry, workflow, begun, news, over, parking, span, fence, epoch, replayed: OnceCell::new(), state }
+        Self {
+            id,
+            application,
+            entry,
+            workflow,
+            begun,
+            news,
+            over,
+            parking,
+            span,
+            fence,
+            epoch,
+            replayed: OnceCell::new(),
+            state,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
