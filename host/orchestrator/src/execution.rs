@@ -76,7 +76,7 @@ async fn walk(common: &Common, given: Value) -> Result<End, Left> {
         Left::Failed(WorkflowError::new(ErrorType::Configuration, format!("the execution cannot be read: {error}")))
     })?;
     let Given { execution, definition, input, journal, journal_next } = given;
-    let workflow = workflow(common, &execution, &definition).await.map_err(Left::Failed)?;
+    let workflow = workflow(common, &execution, &definition).await?;
     let journal =
         Journal::read(&common.peer, &execution, Page { journal, journal_next }).await.map_err(Left::Failed)?;
     let mut start = Start::new(execution.clone(), definition.start.at, input);
@@ -94,12 +94,13 @@ async fn walk(common: &Common, given: Value) -> Result<End, Left> {
         () = &mut telling => return Err(Left::ToHost),
         finished = run(&workflow, &start, &port, &evaluator) => finished,
     };
-    let progress = port.end_telling();
+    port.end_telling();
     tokio::select! {
         biased;
         left = port.left() => return Err(left),
         () = telling => (),
     }
+    let progress = port.rest();
     if port.untold() > 0 {
         // Nobody is told where nobody listens.
         let _ = writeln!(stderr(), "{}: {} steps were not told of: they came too fast", start.execution, port.untold());
@@ -107,8 +108,8 @@ async fn walk(common: &Common, given: Value) -> Result<End, Left> {
     Ok(End { result, at: Some(at), progress })
 }
 
-/// The workflow of an execution: its document is asked for once, and is known by its digest then.
-async fn workflow(common: &Common, execution: &str, definition: &Definition) -> Result<Arc<Workflow>, WorkflowError> {
+/// The workflow of an execution. Its document is asked for unless it is known by its digest.
+async fn workflow(common: &Common, execution: &str, definition: &Definition) -> Result<Arc<Workflow>, Left> {
     let (digest, grants) = (&definition.workflow.digest, definition.grants);
     if let Some(known) = common.workflows.known(digest, grants) {
         return Ok(known);
@@ -116,8 +117,9 @@ async fn workflow(common: &Common, execution: &str, definition: &Definition) -> 
     let given = call(&common.peer, DOCUMENT, json!({ "execution": execution }), None).await;
     let given = given.map_err(|error| error.to_string());
     let read = given.and_then(|given| serde_json::from_value::<Document>(given).map_err(|error| error.to_string()));
-    let read = read.map_err(|why| WorkflowError::new(ErrorType::Runtime, format!("its document: {why}")))?;
-    common.workflows.read(digest, grants, &read.document)
+    let failed = |why| Left::Failed(WorkflowError::new(ErrorType::Runtime, format!("its document: {why}")));
+    let document = read.map_err(failed)?.document.ok_or(Left::ToHost)?;
+    common.workflows.read(digest, grants, &document).map_err(Left::Failed)
 }
 
 /// What a panic says.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use futures::future::join_all;
+use futures::{StreamExt, stream::FuturesUnordered};
 use rmcp::{RoleClient, ServiceExt, transport::IntoTransport};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
@@ -48,7 +48,9 @@ where
         evaluators: Arc::new(settings.evaluators),
     });
     let places = Arc::new(Semaphore::new(settings.parallel.max(1)));
-    join_all((0..ASKED).map(|_| take(&common, &places))).await;
+    let mut takers: FuturesUnordered<_> = (0..ASKED).map(|_| take(&common, &places)).collect();
+    // The first that ends says that the host is gone, for all.
+    takers.next().await;
     Ok(())
 }
 

@@ -41,16 +41,21 @@ impl Port {
         self.left.get().cloned().unwrap_or(Left::ToHost)
     }
 
-    /// Tells of steps that nothing else takes along, until [`Self::end_telling`] is called.
+    /// Tells of steps that nothing else takes along. After [`Self::end_telling`] it ends, and leaves as many as go at one time.
     pub(crate) async fn tell(&self) {
         while let Some(steps) = self.telling.next().await {
             self.tell_of(steps).await;
         }
     }
 
-    /// There will be no more steps: those that are not told yet.
-    pub(crate) fn end_telling(&self) -> Vec<Told> {
-        self.telling.close()
+    /// There will be no more steps.
+    pub(crate) fn end_telling(&self) {
+        self.telling.close();
+    }
+
+    /// Steps that nothing took along.
+    pub(crate) fn rest(&self) -> Vec<Told> {
+        self.telling.take()
     }
 
     /// Steps that could not be told.

@@ -14,7 +14,7 @@ use crate::work::Told;
 const BATCH: usize = 64;
 /// Steps that wait to be told; the oldest goes.
 const WAITING: usize = 256;
-/// How long a step waits for others.
+/// How long a step waits for others, and for something that takes it along.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Steps that are not told yet.
@@ -48,14 +48,15 @@ impl Telling {
     }
 
     /// Waits for the next that are to be told by themselves: as many as go at one time, or those that nothing took along within a
-    /// pause. `None` when it is closed.
+    /// pause. `None` when it is closed and no more are left than go at one time.
     pub(crate) async fn next(&self) -> Option<Vec<Told>> {
         loop {
-            match self.there()? {
-                0 => self.some.notified().await,
-                1..BATCH => {
+            match self.there() {
+                (0..=BATCH, true) => return None,
+                (0, false) => self.some.notified().await,
+                (1..BATCH, false) => {
                     let full = timeout(PAUSE, self.full.notified()).await.is_ok();
-                    if !full && self.there()? > 0 {
+                    if !full && matches!(self.there(), (1.., false)) {
                         return Some(self.take());
                     }
                 }
@@ -64,10 +65,10 @@ impl Telling {
         }
     }
 
-    /// How many wait; nothing when it is closed.
-    fn there(&self) -> Option<usize> {
+    /// How many wait, and whether there will be no more.
+    fn there(&self) -> (usize, bool) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        (!waiting.closed).then_some(waiting.steps.len())
+        (waiting.steps.len(), waiting.closed)
     }
 
     /// As many as go at one time.
@@ -77,13 +78,11 @@ impl Telling {
         waiting.steps.drain(..count).collect()
     }
 
-    /// All that are left, once it is closed.
-    pub(crate) fn close(&self) -> Vec<Told> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.closed = true;
+    /// There will be no more steps.
+    pub(crate) fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.some.notify_one();
         self.full.notify_one();
-        waiting.steps.drain(..).collect()
     }
 
     /// Steps that were not told because too many waited.
@@ -112,10 +111,13 @@ mod tests {
         }
         let first = telling.next().await.unwrap();
         assert_eq!((first.len(), first[0].step.as_str(), telling.lost()), (BATCH, "10", 10));
-        assert_eq!(telling.take().len(), BATCH);
-        let rest = telling.close();
-        assert_eq!((rest.len(), rest.last().unwrap().step.as_str()), (WAITING - 2 * BATCH, "265"));
-        assert!(telling.next().await.is_none());
+        telling.close();
+        while let Some(steps) = telling.next().await {
+            assert_eq!(steps.len(), BATCH);
+        }
+        let rest = telling.take();
+        assert_eq!((rest.len(), rest.last().unwrap().step.as_str()), (BATCH, "265"));
+        assert!(telling.next().await.is_none() && telling.take().is_empty());
     }
 
     #[tokio::test]

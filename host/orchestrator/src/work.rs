@@ -48,7 +48,9 @@ pub(crate) struct Named {
 /// The document of an execution.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Document {
-    pub(crate) document: Value,
+    /// Nothing if the execution is over.
+    #[serde(default)]
+    pub(crate) document: Option<Value>,
 }
 
 /// What of a [`nexus_workflow::Start`] is neither the execution's id nor its input.

@@ -99,7 +99,8 @@ struct StepProgress {
     phase: String,
 }
 
-/// Has an effect of a workflow, once: it is written down before it is begun and after it has ended. Returns `outcome`; or
+/// Has an effect of a workflow, once: how it ended is written down before it is told, and before that, that it is begun, unless it
+/// may be had again under the same key. Returns `outcome`; or
 /// `suspended`: the execution waits, and is to be left; or `cancelled`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,7 +115,7 @@ struct Perform {
     effect: Value,
     /// When it is too late for it, as Unix time in milliseconds.
     deadline: Option<i64>,
-    /// Steps that began or ended before, and are not told yet.
+    /// Steps that began or ended before, and are not told yet. Of different branches they may come in another order.
     #[serde(default)]
     progress: Vec<StepProgress>,
 }

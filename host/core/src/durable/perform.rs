@@ -106,11 +106,14 @@ impl Durable {
             }
             Effect::Call(_) | Effect::Emit(_) => {
                 let calling = Calling { core, run, record: &record, key: key(run, &record, policy) };
+                // The execution of a prompt has its id by when it was begun.
+                let seen = matches!(effect, Effect::Call(Call::Function { function: NexusFunction::Prompt, .. }));
                 let having = within(deadline.map(left_until), calling.have(effect));
                 let had = if policy == InterruptedPolicy::Retry {
                     // Who has the effect twice under one key has it once: that it is begun is for people to see, if it takes a while.
                     let mut having = pin!(having);
-                    if let Ok(had) = tokio::time::timeout(A_WHILE, &mut having).await {
+                    let soon = if seen { None } else { tokio::time::timeout(A_WHILE, &mut having).await.ok() };
+                    if let Some(had) = soon {
                         had
                     } else {
                         let (begun, had) = tokio::join!(self.begun_record(run, &record, policy), having);

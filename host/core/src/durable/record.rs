@@ -86,7 +86,7 @@ pub(super) struct ParkedFor {
 /// What is written down of one step that has an effect, or decides something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its number in the journal. Numbers grow, with gaps: what only waited when a host died was not written down.
+    /// Its number in the journal. Numbers grow, with gaps: what only waited or had just begun when a host died was not written down.
     pub number: u64,
     /// The step: its name in the execution.
     pub step: String,
@@ -101,7 +101,7 @@ pub struct Record {
     pub effect: String,
     /// When it was begun first.
     pub begun: Moment,
-    /// How often it was begun.
+    /// How often it was begun, as far as that is written down: of what is made again under the same key only what took a while is.
     pub begun_times: u32,
     /// How it ended, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

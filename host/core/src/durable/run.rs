@@ -18,6 +18,9 @@ use super::{
 };
 use crate::registry::{Application, OperationEntry};
 
+/// About how many bytes a record has that is begun, without its names.
+const RECORD: usize = 256;
+
 /// An execution that this host has.
 pub(crate) struct Run {
     pub(crate) id: ExecutionId,
@@ -45,6 +48,8 @@ pub(crate) struct Run {
 struct State {
     records: Vec<Record>,
     by_step: HashMap<String, usize>,
+    /// The bytes of each record, and of all.
+    sizes: Vec<usize>,
     bytes: usize,
     ended: u64,
     clock: Moment,
@@ -93,8 +98,9 @@ impl Run {
     pub(super) fn new(made: Made, news: Arc<News>, records: Vec<Record>) -> Self {
         let mut state = State::at(made.begun.at());
         for record in records {
-            state.bytes += super::bytes(&record).len();
+            let bytes = super::bytes(&record).len();
             state.take(record);
+            state.weigh(state.records.len() - 1, bytes);
         }
         let Made { id, application, entry, workflow, begun, fence, epoch, over, span } = made;
         let parking = over.child_token();
@@ -162,8 +168,11 @@ impl Run {
             path: None,
             event: None,
         };
+        let (place, bytes) =
+            (state.records.len(), RECORD + record.step.len() + record.pointer.len() + record.name.len());
         state.take(record.clone());
-        (state.records.len() - 1, record)
+        state.weigh(place, bytes);
+        (place, record)
     }
 
     /// What a record becomes with an outcome. The time is not earlier than what came before. Nothing is noted yet.
@@ -187,7 +196,7 @@ impl Run {
         if let Some(usage) = record.usage {
             state.spent = state.spent + usage;
         }
-        state.bytes += bytes;
+        state.weigh(place, bytes);
         if let Some(slot) = state.records.get_mut(place) {
             *slot = record.clone();
         }
@@ -305,6 +314,7 @@ impl State {
         Self {
             records: Vec::new(),
             by_step: HashMap::new(),
+            sizes: Vec::new(),
             bytes: 0,
             ended: 0,
             clock,
@@ -329,6 +339,15 @@ impl State {
         }
         self.by_step.insert(record.step.clone(), self.records.len());
         self.records.push(record);
+        self.sizes.push(0);
+    }
+
+    /// Takes note of how many bytes a record has.
+    fn weigh(&mut self, place: usize, bytes: usize) {
+        if let Some(size) = self.sizes.get_mut(place) {
+            self.bytes = self.bytes - *size + bytes;
+            *size = bytes;
+        }
     }
 }
 

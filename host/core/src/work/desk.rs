@@ -48,7 +48,6 @@ struct Taken {
 }
 
 /// How it stands with an execution that a program names.
-#[derive(Clone)]
 pub(crate) enum Standing {
     /// It has it, and somebody waits for the answer.
     Open(Arc<Work>),

@@ -22,8 +22,7 @@ pub(super) const QUEUE_UNITS: usize = 1_024;
 const UNIT_BYTES: usize = 64 << 10;
 /// Changes committed together at most.
 const GROUP: usize = 512;
-/// How long a commit waits for more changes while there are many. A commit of one costs about as much as one of twenty, and many
-/// who wait wait less for a few large ones than for many small ones.
+/// How long a commit waits for more changes while there are many: a commit of one costs about as much as one of twenty.
 const GATHER: Duration = Duration::from_micros(500);
 /// From how many changes in the last commit on there are many.
 const MANY: usize = 4;
@@ -118,11 +117,12 @@ impl Writer {
 
     /// Commits a change together with all that wait behind it.
     fn commit_group(&mut self, first: Job) {
-        if self.last >= MANY {
-            thread::sleep(GATHER);
-        }
         let mut group = vec![first];
         group.extend(self.jobs.try_iter().take(GROUP - 1));
+        if self.last >= MANY && group.len() < GROUP {
+            thread::sleep(GATHER);
+            group.extend(self.jobs.try_iter().take(GROUP - group.len()));
+        }
         self.last = group.len();
         let overdue = self.unsynced_since.is_some_and(|since| since.elapsed() >= SOON);
         let synced = overdue || group.iter().any(|job| job.durability == Durability::Synced);
@@ -142,6 +142,7 @@ impl Writer {
 
     /// Syncs what is unsynced and removes expired entries.
     fn idle(&mut self) -> Result<(), StoreError> {
+        self.last = 0;
         if self.unsynced_since.is_some() || self.expired()? {
             return self.commit(true, |tables| tables.sweep(SWEEP_IDLE).map(drop));
         }

@@ -18,7 +18,7 @@ impl Fields {
         let (variable, rest) = match text.strip_prefix('$') {
             Some(text) => {
                 let (name, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-                (Some(variables.iter().position(|variable| variable == name)?), rest)
+                (Some(variables.iter().position(|variable| variable == name && is_name(name))?), rest)
             }
             None if text == "." => (None, ""),
             None => (None, text),
@@ -30,8 +30,9 @@ impl Fields {
         names.iter().all(|name| is_name(name)).then_some(Self { variable, names })
     }
 
-    /// What is there, if jq would say exactly that: it complains of fields of what has none, and writes numbers its own way.
-    pub(super) fn find(&self, input: &Value, values: &[Value]) -> Option<Value> {
+    /// What is there, if jq would say exactly that, in at most `bytes` bytes: it complains of fields of what has none and of what is
+    /// too large, and writes numbers its own way.
+    pub(super) fn find(&self, input: &Value, values: &[Value], bytes: usize) -> Option<Value> {
         let mut found = match self.variable {
             None => input,
             Some(place) => values.get(place)?,
@@ -43,7 +44,8 @@ impl Fields {
                 _ => return None,
             };
         }
-        is_as_jq_writes(found, DEPTH).then(|| found.clone())
+        let mut left = bytes;
+        is_as_jq_writes(found, DEPTH, &mut left).then(|| found.clone())
     }
 }
 
@@ -53,13 +55,23 @@ fn is_name(text: &str) -> bool {
         && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
-fn is_as_jq_writes(value: &Value, depth: usize) -> bool {
+/// Weighs as [`super::value::from_jq`] does.
+fn is_as_jq_writes(value: &Value, depth: usize, left: &mut usize) -> bool {
     let Some(deeper) = depth.checked_sub(1) else { return false };
+    let own = match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(number) if number.is_f64() => return false,
+        Value::Number(number) => number.to_string().len(),
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.len() + 2,
+        Value::Object(fields) => fields.keys().map(|key| key.len() + 4).sum::<usize>() + 2,
+    };
+    let Some(rest) = left.checked_sub(own) else { return false };
+    *left = rest;
     match value {
-        Value::Number(number) => !number.is_f64(),
-        Value::Array(items) => items.iter().all(|item| is_as_jq_writes(item, deeper)),
-        Value::Object(fields) => fields.values().all(|field| is_as_jq_writes(field, deeper)),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Array(items) => items.iter().all(|item| is_as_jq_writes(item, deeper, left)),
+        Value::Object(fields) => fields.values().all(|field| is_as_jq_writes(field, deeper, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }
 
@@ -89,6 +101,15 @@ mod tests {
         })
     }
 
+    fn has_fractions(value: &Value) -> bool {
+        match value {
+            Value::Number(number) => number.is_f64(),
+            Value::Array(items) => items.iter().any(has_fractions),
+            Value::Object(fields) => fields.values().any(has_fractions),
+            Value::Null | Value::Bool(_) | Value::String(_) => false,
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_found_is_what_jq_says(
@@ -96,6 +117,7 @@ mod tests {
             names in prop::collection::vec("[abc]", 0..4),
             input in values(),
             variable in values(),
+            bytes in prop_oneof![0..40_usize, Just(1 << 20)],
         ) {
             let mut text = names.iter().fold(root.to_owned(), |text, name| format!("{text}.{name}"));
             if text.is_empty() {
@@ -103,24 +125,31 @@ mod tests {
             }
             let expression = Expression::read(&text, ["x", "y"]).unwrap();
             let variables = if root.is_empty() { vec![] } else { vec![variable] };
-            if let Some(found) = expression.evaluate_at_once(&input, &variables) {
-                prop_assert_eq!(expression.evaluate_here(&input, &variables, 1 << 20), Ok(found));
+            let evaluated = expression.evaluate_here(&input, &variables, bytes);
+            match expression.evaluate_at_once(&input, &variables, bytes) {
+                Some(found) => prop_assert_eq!(evaluated, Ok(found)),
+                // Jq fails, or writes a number its own way.
+                None => prop_assert!(evaluated.is_err() || has_fractions(&input) || variables.iter().any(has_fractions)),
             }
         }
     }
 
     #[test]
     fn only_fields_are_found_at_once() {
-        let input = json!({ "a": { "b": [1, "two"] }, "half": 0.5 });
+        let input =
+            json!({ "a": { "b": [1, "two"] }, "half": 0.5, "if": { "and": 1 }, "_a1": 2, "long": "x".repeat(99) });
         let found = |text: &str| {
             let expression = Expression::read(text, ["x"]).unwrap();
-            expression.evaluate_at_once(&input, &vec![json!({ "y": 7 }); expression.variables().len()])
+            expression.evaluate_at_once(&input, &vec![json!({ "y": 7 }); expression.variables().len()], 100)
         };
         assert_eq!(found(" .a.b "), Some(json!([1, "two"])));
         assert_eq!(found(".a.c.d"), Some(Value::Null));
+        assert_eq!((found(".if.and"), found("._a1")), (Some(json!(1)), Some(json!(2))));
         assert_eq!(found("$x.y"), Some(json!(7)));
         assert_eq!(found("$x"), Some(json!({ "y": 7 })));
-        for text in [".", ".half", ".a.b.c", ".a | .b", ".a[\"b\"]", ".a?", "$x + 1", ".. | .a?", "\"a.b\"", "1.5"] {
+        for text in
+            [".", ".half", ".long", ".a.b.c", ".a | .b", ".a[\"b\"]", ".a?", "$x + 1", ".. | .a?", "\"a.b\"", "1.5"]
+        {
             assert_eq!(found(text), None, "{text}");
         }
     }

@@ -87,10 +87,10 @@ impl Expression {
         &self.variables
     }
 
-    /// What [`Self::evaluate_here`] says, if that is only a field of what is there (`.`, `.a.b`, `$x.a`): no larger than that, and
-    /// found without evaluating anything.
-    pub fn evaluate_at_once(&self, input: &Value, values: &[Value]) -> Option<Value> {
-        self.fields.as_ref()?.find(input, values)
+    /// What [`Self::evaluate_here`] says, if that is only a field of what is there (`.`, `.a.b`, `$x.a`): found without evaluating
+    /// anything. Nothing where jq has to say it, or what is wrong.
+    pub fn evaluate_at_once(&self, input: &Value, values: &[Value], bytes: usize) -> Option<Value> {
+        self.fields.as_ref()?.find(input, values, bytes)
     }
 
     /// Evaluates it here and now. `values` are those of [`Self::variables`], in that order. Its one output, `null` if there
