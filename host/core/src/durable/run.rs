@@ -99,8 +99,7 @@ impl Run {
         let mut state = State::at(made.begun.at());
         for record in records {
             let bytes = super::bytes(&record).len();
-            state.take(record);
-            state.weigh(state.records.len() - 1, bytes);
+            state.take(record, bytes);
         }
         let Made { id, application, entry, workflow, begun, fence, epoch, over, span } = made;
         let parking = over.child_token();
@@ -168,11 +167,9 @@ impl Run {
             path: None,
             event: None,
         };
-        let (place, bytes) =
-            (state.records.len(), RECORD + record.step.len() + record.pointer.len() + record.name.len());
-        state.take(record.clone());
-        state.weigh(place, bytes);
-        (place, record)
+        let bytes = RECORD + record.step.len() + record.pointer.len() + record.name.len();
+        state.take(record.clone(), bytes);
+        (state.records.len() - 1, record)
     }
 
     /// What a record becomes with an outcome. The time is not earlier than what came before. Nothing is noted yet.
@@ -196,7 +193,10 @@ impl Run {
         if let Some(usage) = record.usage {
             state.spent = state.spent + usage;
         }
-        state.weigh(place, bytes);
+        if let Some(size) = state.sizes.get_mut(place) {
+            let before = std::mem::replace(size, bytes);
+            state.bytes = state.bytes - before + bytes;
+        }
         if let Some(slot) = state.records.get_mut(place) {
             *slot = record.clone();
         }
@@ -329,7 +329,7 @@ impl State {
         self.records.get(*self.by_step.get(step)?)
     }
 
-    fn take(&mut self, record: Record) {
+    fn take(&mut self, record: Record, bytes: usize) {
         self.ended = self.ended.max(record.ended);
         if let Some(outcome) = &record.outcome {
             self.clock = self.clock.max(outcome.at);
@@ -339,15 +339,8 @@ impl State {
         }
         self.by_step.insert(record.step.clone(), self.records.len());
         self.records.push(record);
-        self.sizes.push(0);
-    }
-
-    /// Takes note of how many bytes a record has.
-    fn weigh(&mut self, place: usize, bytes: usize) {
-        if let Some(size) = self.sizes.get_mut(place) {
-            self.bytes = self.bytes - *size + bytes;
-            *size = bytes;
-        }
+        self.sizes.push(bytes);
+        self.bytes += bytes;
     }
 }
 
