@@ -30,6 +30,7 @@ const OPERATIONS: [(&str, &str); 6] = [
         "do:
   - inner: { run: { workflow: { namespace: test, name: count, version: 1.0.0, input: { key: inner } } } }
   - again: { call: operation, with: { operation: count, input: { key: inner } } }
+  - tool: { call: tool, with: { tool: count, arguments: { input: { key: inner } } } }
   - end: { set: { n: '${ .n }' } }",
     ),
     (
@@ -64,7 +65,7 @@ fn write_app(stage: &Stage) -> Result<()> {
     }
     let yaml = format!(
         "apiVersion: nexus/v1\nkind: Application\nmetadata: {{ name: {APP} }}\nspec:\n  operations:\n{operations}\
-         \x20 tools: {{ allow: [core.state.*] }}\n",
+         \x20 tools: {{ allow: [core.state.*, count] }}\n",
     );
     Ok(fs::write(app.join("app.yaml"), yaml)?)
 }
@@ -85,6 +86,10 @@ fn house(folder: &Path, settings: &str) -> Result<House> {
 
 fn run(house: &House, operation: &str, input: &Value) -> Result<Value> {
     house.api.call(APP, operation, input)?.success()
+}
+
+fn said(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// The events of a stream, as (id, kind, data).
@@ -123,6 +128,14 @@ fn a_workflow_is_walked_in_a_container_and_every_step_is_seen() -> Result<()> {
     let told = events(&house.api.get(&format!("/v1/executions/{id}/events"))?.text);
     let kinds: Vec<&str> = told.iter().map(|(_, kind, _)| kind.as_str()).collect();
     ensure!(kinds.contains(&"begun") && kinds.contains(&"ended") && kinds.last() == Some(&"finished"), "{told:?}");
+    let mut tasks: Vec<String> = told
+        .iter()
+        .filter(|(_, kind, _)| kind == "step")
+        .map(|(_, _, data)| format!("{} {}", said(&data["task"]), said(&data["phase"])))
+        .collect();
+    tasks.sort_unstable();
+    let all = ["add completed", "add started", "begin completed", "begin started", "end completed", "end started"];
+    assert_eq!(tasks, all, "{told:?}");
     let middle = told.iter().position(|(_, kind, _)| kind == "ended").context("a step has ended")?;
     let after = events(&house.api.events_after(&format!("/v1/executions/{id}/events"), &told[middle].0)?.text);
     assert_eq!(after, told[middle + 1..]);
@@ -137,7 +150,17 @@ fn a_workflow_is_walked_in_a_container_and_every_step_is_seen() -> Result<()> {
     assert_eq!(inspected[0]["HostConfig"]["CapDrop"], json!(["ALL"]));
     assert_eq!(inspected[0]["Mounts"], json!([]));
 
-    assert_eq!(run(&house, "outer", &json!({}))?, json!({ "n": 2 }), "workflows begin each other");
+    let outer = house.api.call(APP, "outer", &json!({}))?;
+    assert_eq!(outer.success()?, json!({ "n": 3 }), "workflows begin each other");
+    // Also one that is used as a tool is begun by a step, and known by it.
+    let outer = outer.execution.context("it is an execution")?;
+    let begun = house.api.execution(&outer)?["steps"][2]["execution"].clone();
+    let inner = house.api.execution(said(&begun))?;
+    assert_eq!(
+        (&inner["parent"]["execution"], &inner["parent"]["step"]),
+        (&json!(outer), &json!("/do/2/tool")),
+        "{inner}"
+    );
     assert_eq!(run(&house, "race", &json!({}))?, json!({ "n": 1 }));
     let denied = house.api.call(APP, "wrong", &json!({}))?;
     assert_eq!((denied.status, denied.json()["code"].clone()), (422, json!("workflow_authorization")));

@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     Core,
-    registry::OperationEntry,
+    catalogue::arguments,
+    registry::{Application, OperationEntry},
     router::{CallError, CallErrorKind, StepCall},
-    tools::ToolScope,
+    tools::{ToolScope, is_allowed},
     work::WorkError,
 };
 
@@ -184,6 +185,20 @@ impl Calling<'_> {
         let status = self.core.durable().begin(new).await.map_err(|error| refuse(of_begin(&error)))?;
         Ok(BegunExecution { status: awaited.then_some(status), had: Ok(Value::Null), path: None, usage: None })
     }
+}
+
+/// A tool that is an operation with a workflow begins an execution, once, as `call: operation` does. Whatever else is asked for, and
+/// what the application does not allow, stays as it is.
+pub(super) fn as_execution(application: &Application, effect: Effect) -> Effect {
+    let Effect::Call(Call::Function { function: NexusFunction::Tool, with }) = &effect else { return effect };
+    let tool = with["tool"].as_str().filter(|tool| is_allowed(application, tool));
+    let name = tool.and_then(|tool| tool.parse().ok());
+    let entry = name.and_then(|name| application.offered(&name)).filter(|entry| workflow_of(entry).is_some());
+    let Some(entry) = entry else { return effect };
+    let arguments = with.get("arguments").cloned().unwrap_or_else(|| json!({}));
+    let Some(input) = arguments::input(&entry.operation.input, arguments) else { return effect };
+    let with = json!({ "operation": entry.operation.name, "input": input });
+    Effect::Call(Call::Function { function: NexusFunction::Operation, with })
 }
 
 pub(super) fn configuration(why: impl Into<String>) -> WorkflowError {

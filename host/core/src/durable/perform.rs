@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Durable, MAX_JOURNAL, bytes,
-    calls::Calling,
+    calls::{Calling, as_execution},
     drive::{Fenced, runtime},
     news::Told,
     now,
@@ -90,7 +90,7 @@ impl Durable {
         if let Some(had) = self.again(run, &record, &effect, policy).await {
             return self.written(run, place, record, now(), had).await;
         }
-        let had = match effect {
+        let had = match as_execution(&run.application, effect) {
             Effect::Wait(until) => {
                 drop(busy);
                 let (at, had) = self.wait(run, &record, until, deadline).await;
@@ -100,11 +100,12 @@ impl Durable {
                 drop(busy);
                 self.listen_for(core, run, &record, patterns, deadline).await
             }
-            Effect::Call(Call::Function { function: NexusFunction::Operation, .. }) | Effect::Workflow(_) => {
+            effect
+            @ (Effect::Call(Call::Function { function: NexusFunction::Operation, .. }) | Effect::Workflow(_)) => {
                 self.begun_record(run, &record, policy).await?;
                 self.call_execution(core, run, busy, &record, effect, deadline).await
             }
-            Effect::Call(_) | Effect::Emit(_) => {
+            effect @ (Effect::Call(_) | Effect::Emit(_)) => {
                 let calling = Calling { core, run, record: &record, key: key(run, &record, policy) };
                 // The execution of a prompt has its id by when it was begun.
                 let seen = matches!(effect, Effect::Call(Call::Function { function: NexusFunction::Prompt, .. }));
