@@ -6,7 +6,7 @@ use std::{
 };
 
 use nexus_definitions::{PromptTemplate, agent_limits};
-use nexus_model::{ChatMessage, ConverseRequest, ModelParameters, ModelTool, Role};
+use nexus_model::{ChatMessage, ConverseRequest, ModelParameters, ModelTool, Role, sha256_hex};
 use nexus_workflow::{AgentLimits, AgentStart, AgentTurn, WorkflowError};
 use serde_json::Value;
 
@@ -119,8 +119,13 @@ impl Calling<'_> {
         let payer = Payer { app: &app.name, budget: app.limits.budget, execution: true, spent: self.run.spent() };
         let mut sink = StepSink { news: &self.run.news, step: &self.record.step };
         match self.core.budgets.converse(payer, &request, Some(&mut sink)).await {
-            Ok(reply) => {
+            Ok(mut reply) => {
                 let details = Details { usage: Some(reply.usage), ..Details::default() };
+                // Providers make ids up. Where a turn is done again its calls have the same, and the next turn asks the same.
+                let turn = sha256_hex(&self.record.step);
+                for (number, call) in reply.tool_calls.iter_mut().enumerate() {
+                    call.id = format!("call_{}_{number}", &turn[..16]);
+                }
                 Had::of(serde_json::to_value(reply).map_err(|error| runtime(error.to_string()))).with(details)
             }
             Err(error) => {

@@ -241,10 +241,14 @@ async fn what_fails_in_one_execution_ends_that_one_only() {
 async fn an_execution_that_nobody_wants_any_more_is_left_and_its_place_is_free() {
     let host = TestHost::new();
     host.world().unwanted.push("e".to_owned());
-    host.add("e", &json!([{"a": {"call": "tool", "with": {"tool": "app/never"}}}]), &json!({}));
+    // One branch waits for an answer; the other goes on long enough that steps are told by themselves.
+    let waits = json!({"call": "tool", "with": {"tool": "app/never"}});
+    let goes_on =
+        json!({"for": {"each": "n", "in": "${ [range(4000)] }"}, "do": [{"next": {"set": {"n": "${ $n + 1 }"}}}]});
+    host.add("e", &json!([{"a": {"fork": {"branches": [{"waits": waits}, {"goesOn": goes_on}]}}}]), &json!({}));
     tokio::select! {
         () = host.work() => panic!("the program ended"),
-        () = host.until(|world| world.cancelled == ["/do/0/a"]) => (),
+        () = host.until(|world| world.cancelled == ["/do/0/a/fork/branches/0/waits"]) => (),
     }
     assert!(host.world().executions["e"].finished.is_empty());
 }
