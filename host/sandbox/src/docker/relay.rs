@@ -18,6 +18,9 @@ use crate::{
 const IMAGE: &str = "nexus/relay";
 /// Its memory, in bytes: what 32 connections may have in their windows, and the program.
 const MEMORY: u64 = 32 << 20;
+/// Its processes and threads: few, but what the engine begins a container with counts among them, and is refused at random
+/// below ten.
+const PIDS: u16 = 16;
 /// Files that it has open besides connections and listeners.
 const FILES: u32 = 32;
 
@@ -81,7 +84,7 @@ impl DockerDriver {
             command: words.into_iter().chain(addresses.iter().map(ToString::to_string)).collect(),
             limits: Limits {
                 memory: MEMORY,
-                pids: 4,
+                pids: PIDS,
                 // An accepted connection of each listener may wait for its place.
                 open_files: FILES + 2 * listening + u32::from(connections),
                 ..Limits::default()
