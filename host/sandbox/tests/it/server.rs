@@ -184,7 +184,7 @@ async fn a_server_has_no_network_but_that_of_its_relay_which_has_none() {
         (".HostConfig.SecurityOpt", r#"["no-new-privileges:true"]"#),
         (".HostConfig.ReadonlyRootfs", "true"),
         (".Config.User", r#""65534:65534""#),
-        (".HostConfig.PidsLimit", "4"),
+        (".HostConfig.PidsLimit", "16"),
         (".HostConfig.Memory", "33554432"),
         (".HostConfig.MemorySwap", "33554432"),
         (".HostConfig.Binds", "null"),
