@@ -54,6 +54,10 @@ pub struct EventSoak {
     pub redis_kills: Option<usize>,
 }
 
+/// How long a server lives at least before the next kill: longer than its lease, so that what the last kill interrupted is worked
+/// off. An event that every one of its deliveries is killed with is put aside, and rightly so.
+const LIVES: Duration = Duration::from_millis(1_500);
+
 /// What is killed next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kill {
@@ -138,9 +142,11 @@ impl EventSoak {
     /// Kills server or Redis whenever another share of the events has been published.
     fn kill(&self, mut house: House, mut redis: Option<&mut RedisServer>, shared: &Shared<'_>) -> Result<House> {
         let kills = self.order_of_kills();
+        let mut started = Instant::now();
         for (number, kill) in kills.iter().enumerate() {
             let share = self.events * (number + 1) / (kills.len() + 1);
             progress("publishing", || Ok((shared.published.load(SeqCst), shared.published.load(SeqCst) >= share)))?;
+            sleep(LIVES.saturating_sub(started.elapsed()));
             let published = shared.published.load(SeqCst);
             (shared.say)(&format!("kill {} of {}: {kill:?} ({published} published)", number + 1, kills.len()));
             if let (Kill::Redis, Some(redis)) = (kill, &mut redis) {
@@ -150,6 +156,7 @@ impl EventSoak {
                 house = house.crash()?;
                 *shared.api.lock().unwrap_or_else(PoisonError::into_inner) = house.api.clone();
             }
+            started = Instant::now();
         }
         Ok(house)
     }
