@@ -290,7 +290,7 @@ fn definition(run: &Run) -> Value {
     json!({
         "workflow": { "digest": run.workflow.digest },
         "start": {
-            "execution": run.id.to_string(), "at": run.begun.at(), "input": run.begun.input,
+            "at": run.begun.at(),
             "runtime": { "name": "nexus", "version": env!("CARGO_PKG_VERSION"), "metadata": {} },
         },
         "grants": grants,

@@ -15,7 +15,7 @@ use crate::{
     audit_log::Denial,
     catalogue::{
         arguments, content,
-        host::{described, found},
+        host::{described, found, takes_app},
         refusal,
     },
     registry::Application,
@@ -257,7 +257,7 @@ const APP: &str = "app";
 
 /// A tool of the host as an application sees it: it is always about itself.
 fn bound(mut tool: CatalogueTool) -> CatalogueTool {
-    if tool.input.pointer("/properties/app").is_some() {
+    if takes_app(&tool.input) {
         let mut input = (*tool.input).clone();
         if let Some(properties) = input.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove(APP);

@@ -20,8 +20,11 @@ use nexus_model::{
     AppName, Author, CatalogueCall, CatalogueError, CatalogueInfo, CatalogueTool, ToolAnswered, ToolCatalogue,
 };
 
-pub(crate) use self::operations::{described, found};
 pub(super) use self::tool::schema_of;
+pub(crate) use self::{
+    operations::{described, found},
+    tool::takes_app,
+};
 use self::{
     outcome::{Outcome, Refusal},
     tool::{HostTool, all},

@@ -42,7 +42,7 @@ impl HostTool {
 
     /// Whether it has an argument `app`.
     pub(super) fn takes_app(&self) -> bool {
-        self.input.pointer("/properties/app").is_some()
+        takes_app(&self.input)
     }
 
     pub(super) fn shown(&self) -> CatalogueTool {
@@ -54,6 +54,11 @@ impl HostTool {
             read_only: self.read_only,
         }
     }
+}
+
+/// Whether a schema of arguments has one that names an application.
+pub(crate) fn takes_app(input: &Value) -> bool {
+    input.pointer("/properties/app").is_some()
 }
 
 /// What arguments are for, and their schema.
